@@ -1,0 +1,224 @@
+"""What `fit` does beside the training itself: progress, history, samples, checkpoints, stopping."""
+
+import math
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import keras
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from kcolor import checkpoint, color, files, pictures
+from kcolor.errors import RunError
+from kcolor.run import Run
+
+
+class Stopped(Exception):  # noqa: N818 - it is no error
+    """Training was asked to stop, and has saved itself.
+
+    Args:
+        step: The number of batches trained on.
+        signum: The signal that asked.
+    """
+
+    def __init__(self, step: int, signum: int) -> None:
+        super().__init__(f"stopped at step {step} by {signal.Signals(signum).name}")
+        self.step = step
+        self.signum = signum
+
+
+class ProgressBar(keras.callbacks.Callback):
+    """A bar with the losses, pictures a second and the time left; a line an epoch.
+
+    Args:
+        console: Where to; the bar is drawn only on a terminal.
+        epochs, steps_per_epoch, batch_size: The run's own.
+        step: Where training begins.
+    """
+
+    def __init__(self, console: Console, *, epochs: int, steps_per_epoch: int, batch_size: int, step: int) -> None:
+        super().__init__()
+        self.console = console
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.step = step
+        self.total = epochs * steps_per_epoch
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[losses]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self.task = self.progress.add_task("", total=self.total, completed=step, losses="preparing the first step")
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.progress.start()
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.progress.update(self.task, description=f"epoch {epoch + 1}/{self.epochs}")
+        self.first_step = self.step
+        self.started = time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.step += 1
+        rate = (self.step - self.first_step) * self.batch_size / (time.monotonic() - self.started)
+        losses = "  ".join(f"{name} {float(value):.4g}" for name, value in (logs or {}).items())
+        self.progress.update(self.task, completed=self.step, losses=f"{losses}  {rate:.1f} pictures/s")
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        losses = "  ".join(f"{name} {value:.4g}" for name, value in (logs or {}).items())
+        self.console.print(f"epoch {epoch + 1}/{self.epochs}  {losses}", highlight=False, soft_wrap=True)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self.progress.stop()
+
+
+class History(keras.callbacks.Callback):
+    """A line an epoch in the run's history, and the loss curves drawn from it.
+
+    Args:
+        run: Whose history.
+        photos_per_epoch: For the rate.
+    """
+
+    def __init__(self, run: Run, photos_per_epoch: int) -> None:
+        super().__init__()
+        self.run = run
+        self.photos_per_epoch = photos_per_epoch
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.started = time.monotonic()
+        self.trained: float | None = None
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        self.trained = time.monotonic() - self.started
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        seconds = self.trained or time.monotonic() - self.started
+        entry = {
+            "epoch": epoch + 1,
+            "step": int(self.model.critic_optimizer.iterations),
+            **{name: float(value) for name, value in (logs or {}).items()},
+            "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
+            "seconds": round(seconds, 3),
+            "photos_per_second": round(self.photos_per_epoch / seconds, 3),
+        }
+        # An epoch that is trained again after a resume replaces its former line.
+        epochs = [*(former for former in self.run.read_history() if former["epoch"] <= epoch), entry]
+        self.run.write_history(epochs)
+        pictures.curves(self.run.curves, epochs)
+
+
+class Samples(keras.callbacks.Callback):
+    """Sample grids (grey | prediction | truth) of fixed photos, at each epoch and at the end.
+
+    Args:
+        run: In whose ``samples`` folder.
+        rgb: The photos, (n, size, size, 3) uint8.
+    """
+
+    def __init__(self, run: Run, rgb: np.ndarray) -> None:
+        super().__init__()
+        self.run = run
+        self.rgb = rgb
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        l, ab = color.split(self.rgb)  # noqa: E741
+        grey = color.merge(l, 0 * ab).numpy()
+        prediction = color.merge(l, self.model.generator(l, training=False)["ab"]).numpy()
+        sheet = pictures.grid(list(zip(grey, prediction, self.rgb, strict=True)))
+        pictures.save(self.run.samples / f"epoch-{epoch + 1:04d}.png", sheet)
+
+
+class StopOnNaN(keras.callbacks.Callback):
+    """Ends training at the first loss that is not finite.
+
+    Args:
+        run: Whose last good checkpoint is to be named.
+    """
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self.run = run
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        bad = [name for name, value in (logs or {}).items() if not math.isfinite(float(value))]
+        if bad:
+            step = int(self.model.critic_optimizer.iterations)
+            raise not_finite(self.run, f"step {step}: the loss is not finite ({', '.join(bad)})")
+
+
+def not_finite(run: Run, what: str) -> RunError:
+    """The error that names the last good checkpoint."""
+    kept = checkpoint.find(run.checkpoints)
+    last = f"the last good checkpoint is {kept[0].path}" if kept else "there is no checkpoint yet"
+    return RunError(f"{run.path}: {what}; {last}; begin a new run with a lower --set optimizer.learning_rate=…")
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """Checkpoints by the clock and at each epoch's end, the best generator, and stopping on a signal.
+
+    Args:
+        run: In whose ``checkpoints`` folder.
+        minutes: The time between two within an epoch; 0: one a step.
+        steps_per_epoch: The run's own.
+        tracked: Called at the first epoch's beginning: puts the running means of a resumed epoch back, which
+            Keras has just reset.
+    """
+
+    def __init__(self, run: Run, *, minutes: float, steps_per_epoch: int, tracked: Callable[[], None]) -> None:
+        super().__init__()
+        self.run = run
+        self.seconds = 60 * minutes
+        self.steps_per_epoch = steps_per_epoch
+        self.tracked: Callable[[], None] | None = tracked
+        self.signum: int | None = None
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.saved_at = time.monotonic()
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        if self.tracked:
+            self.tracked()
+            self.tracked = None
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if int(self.model.critic_optimizer.iterations) % self.steps_per_epoch == 0:
+            return  # on_epoch_end saves, once the validation is in the history
+        if self.signum is not None or time.monotonic() - self.saved_at >= self.seconds:
+            self._save()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        errors = [entry["val_reconstruction"] for entry in self.run.read_history()]
+        if errors[-1] == min(errors):
+            with files.replacing(self.run.best) as temporary:
+                self.model.generator.save(temporary)
+        self._save()
+
+    def _save(self) -> None:
+        try:
+            saved = checkpoint.save(self.model, self.run.checkpoints)
+        except FloatingPointError as error:
+            raise not_finite(self.run, str(error)) from error
+        self.saved_at = time.monotonic()
+        if self.signum is not None:
+            raise Stopped(saved.step, self.signum)
+
+    def ask_to_stop(self, signum: int, frame: FrameType | None) -> None:
+        """A signal handler: saves and stops at the end of the step; a second signal stops at once."""
+        if self.signum is not None:
+            raise KeyboardInterrupt
+        self.signum = signum
+
+
+def tensorboard(folder: Path) -> keras.callbacks.Callback:
+    """TensorBoard logs: every figure of the history, by epoch."""
+    return keras.callbacks.TensorBoard(str(folder), write_graph=False)

@@ -1,0 +1,108 @@
+"""Checkpoints from which a run goes on bit for bit.
+
+A checkpoint holds every variable there is: both networks, both optimizers, the states of the random generators, and the
+running means of the epoch. It is a folder ``step-<n>`` that appears when it is whole.
+"""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import tensorflow as tf
+
+from kcolor.errors import RunError
+from kcolor.gan import ColorGAN
+
+KEPT = 2  # The one before the last, too: should the last be damaged, little is lost.
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint on disk.
+
+    Args:
+        path: Its folder.
+        step: The number of batches trained on.
+    """
+
+    path: Path
+    step: int
+
+
+def save(gan: ColorGAN, folder: Path) -> Checkpoint:
+    """Write a checkpoint of a compiled GAN, and delete older ones but one.
+
+    Raises:
+        RunError: The disk is full or cannot be written to; the checkpoints that were there still are.
+        FloatingPointError: A weight is not finite; nothing is written.
+    """
+    step = int(gan.critic_optimizer.iterations)
+    if not all(bool(tf.reduce_all(tf.math.is_finite(variable.value))) for variable in gan.trainable_variables):
+        raise FloatingPointError(f"step {step}: a weight is not finite")
+    path = folder / f"step-{step:08d}"
+    temporary = folder / ".unfinished"
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed here
+        temporary.mkdir(parents=True)
+        _state(gan).write(str(temporary / "state"))
+        sizes = {file.name: file.stat().st_size for file in temporary.iterdir()}
+        (temporary / "sizes.json").write_text(json.dumps(sizes), encoding="utf-8")
+        shutil.rmtree(path, ignore_errors=True)
+        temporary.rename(path)
+    except (OSError, tf.errors.OpError) as error:
+        last = find(folder)
+        kept = f"the last checkpoint is {last[0].path}" if last else "there is no earlier checkpoint"
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise RunError(f"{path}: cannot be written ({reason}); free some space and --resume; {kept}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    for older in find(folder)[KEPT:]:
+        shutil.rmtree(older.path, ignore_errors=True)
+    return Checkpoint(path, step)
+
+
+def find(folder: Path) -> list[Checkpoint]:
+    """The checkpoints in a folder, the newest first, whole or not."""
+    return sorted(
+        (Checkpoint(path, int(path.name.removeprefix("step-"))) for path in folder.glob("step-*")),
+        key=lambda checkpoint: -checkpoint.step,
+    )
+
+
+def damage(checkpoint: Checkpoint) -> str | None:
+    """What is wrong with the files of a checkpoint, if anything."""
+    try:
+        sizes = json.loads((checkpoint.path / "sizes.json").read_text(encoding="utf-8"))
+        for name, size in sizes.items():
+            actual = (checkpoint.path / name).stat().st_size
+            if actual != size:
+                return f"{name} has {actual} of {size} bytes"
+    except OSError as error:
+        return f"{Path(error.filename).name} is missing" if isinstance(error, FileNotFoundError) else str(error)
+    except ValueError:
+        return "sizes.json is cut short"
+    return None
+
+
+def restore(gan: ColorGAN, checkpoint: Checkpoint) -> None:
+    """Set every variable of a compiled GAN from a checkpoint.
+
+    Raises:
+        RunError: It is damaged, or of other networks.
+    """
+    problem = damage(checkpoint)
+    if problem is None:
+        try:
+            _state(gan).read(str(checkpoint.path / "state")).assert_consumed()
+        except (ValueError, AssertionError, tf.errors.OpError) as error:
+            problem = str(error).strip().splitlines()[0]
+    if problem:
+        raise RunError(f"{checkpoint.path}: the checkpoint cannot be used: {problem}")
+
+
+def _state(gan: ColorGAN) -> tf.train.Checkpoint:
+    # One list of all there is, so that nothing is left out for want of a name.
+    variables = [*gan.variables, *gan.optimizer.variables, *gan.critic_optimizer.variables]
+    variables += [variable for tracker in gan.train_trackers.values() for variable in tracker.variables]
+    return tf.train.Checkpoint(variables=[variable.value for variable in variables])

@@ -1,0 +1,99 @@
+"""sRGB <-> CIE Lab in TensorFlow, and the scaling of L and ab to what the networks see.
+
+Every function works on any batch shape with channels last, eagerly, in a graph and under XLA, always in
+float32, and has a finite gradient everywhere. The formulas are those of IEC 61966-2-1 (sRGB) and CIE 15
+(Lab) for the 2 degree observer under D65, with the constants that scikit-image uses.
+
+The constants of the scaling stand here and nowhere else: ``l`` is L / 50 - 1 and ``ab`` is (a, b) / 110,
+so that the whole sRGB gamut (a in [-86.2, 98.3], b in [-107.9, 94.5]) lies within [-1, 1].
+"""
+
+import numpy as np
+import tensorflow as tf
+
+L_SCALE = 50.0
+AB_SCALE = 110.0
+
+_XYZ_FROM_RGB = np.array(
+    [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
+)
+_WHITE = np.array([0.95047, 1.0, 1.08883])
+# Row vectors are multiplied from the left, and the white point is folded in: rgb @ matrix = XYZ / white.
+_RELATIVE_XYZ_FROM_RGB = (_XYZ_FROM_RGB / _WHITE[:, None]).T
+_RGB_FROM_RELATIVE_XYZ = np.linalg.inv(_RELATIVE_XYZ_FROM_RGB)
+# f = (fx, fy, fz) = XYZ^(1/3); L = 116 fy - 16, a = 500 (fx - fy), b = 200 (fy - fz).
+_LAB_FROM_F = np.array([[0.0, 500.0, 0.0], [116.0, -500.0, 200.0], [0.0, 0.0, -200.0]])
+_F_FROM_LAB = np.linalg.inv(_LAB_FROM_F)
+_DELTA = 6.0 / 29.0
+
+
+def rgb_to_lab(rgb: tf.Tensor) -> tf.Tensor:
+    """Convert sRGB to CIE Lab.
+
+    Args:
+        rgb: (..., 3), uint8 in 0..255 or floating in 0..1.
+
+    Returns:
+        (..., 3) float32 in CIE units: L in 0..100.
+    """
+    rgb = tf.convert_to_tensor(rgb)
+    rgb = tf.cast(rgb, tf.float32) / 255.0 if rgb.dtype == tf.uint8 else tf.cast(rgb, tf.float32)
+    # Both branches of a `where` are differentiated, so each gets an argument inside its own range.
+    curved = rgb > 0.04045
+    linear = tf.where(curved, ((tf.where(curved, rgb, 1.0) + 0.055) / 1.055) ** 2.4, rgb / 12.92)
+    xyz = _mix(linear, _RELATIVE_XYZ_FROM_RGB)
+    cubic = xyz > _DELTA**3
+    f = tf.where(cubic, tf.where(cubic, xyz, 1.0) ** (1.0 / 3.0), xyz / (3.0 * _DELTA**2) + 4.0 / 29.0)
+    return _mix(f, _LAB_FROM_F) - tf.constant([16.0, 0.0, 0.0])
+
+
+def lab_to_rgb(lab: tf.Tensor) -> tf.Tensor:
+    """Convert CIE Lab to sRGB, without clipping.
+
+    Args:
+        lab: (..., 3) in CIE units.
+
+    Returns:
+        (..., 3) float32; within 0..1 where the colour is inside the sRGB gamut, beyond it elsewhere.
+    """
+    f = _mix(tf.cast(lab, tf.float32) + tf.constant([16.0, 0.0, 0.0]), _F_FROM_LAB)
+    xyz = tf.where(f > _DELTA, f**3, 3.0 * _DELTA**2 * (f - 4.0 / 29.0))
+    linear = _mix(xyz, _RGB_FROM_RELATIVE_XYZ)
+    curved = linear > 0.0031308
+    return tf.where(curved, 1.055 * tf.where(curved, linear, 1.0) ** (1.0 / 2.4) - 0.055, 12.92 * linear)
+
+
+def split(rgb: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Take a picture apart into what the generator is given and what it has to predict.
+
+    Args:
+        rgb: (..., 3), uint8 in 0..255 or floating in 0..1.
+
+    Returns:
+        ``l`` (..., 1) and ``ab`` (..., 2), float32, scaled to [-1, 1].
+    """
+    lab = rgb_to_lab(rgb)
+    return lab[..., :1] / L_SCALE - 1.0, lab[..., 1:] / AB_SCALE
+
+
+def merge(l: tf.Tensor, ab: tf.Tensor) -> tf.Tensor:  # noqa: E741 - L is what the field calls it
+    """Join lightness and colour into a picture; the inverse of `split`.
+
+    Args:
+        l: (..., 1), scaled to [-1, 1].
+        ab: (..., 2), scaled to [-1, 1].
+
+    Returns:
+        (..., 3) uint8 sRGB; colours outside the gamut are clipped channel by channel.
+    """
+    lightness = (tf.cast(l, tf.float32) + 1.0) * L_SCALE
+    rgb = lab_to_rgb(tf.concat([lightness, tf.cast(ab, tf.float32) * AB_SCALE], axis=-1))
+    return tf.cast(tf.round(tf.clip_by_value(rgb, 0.0, 1.0) * 255.0), tf.uint8)
+
+
+def _mix(channels: tf.Tensor, matrix: np.ndarray) -> tf.Tensor:
+    """Multiply the last axis by a 3x3 matrix, in full float32."""
+    # Written out, since a matrix product may run in TF32 on a GPU, ten bits short of what Lab needs.
+    m = matrix.astype(np.float32)
+    x, y, z = (channels[..., i] for i in range(3))
+    return tf.stack([x * m[0, j] + y * m[1, j] + z * m[2, j] for j in range(3)], axis=-1)

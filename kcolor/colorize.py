@@ -1,0 +1,148 @@
+"""Colour photographs with a trained generator, at their own size."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kcolor import color, image, photo
+from kcolor.errors import DataError, RunError
+
+
+def load_generator(path: Path) -> keras.Model:
+    """The generator of a run directory that has finished, or of a ``.keras`` file.
+
+    Raises:
+        RunError: There is none, or the file is no such model.
+    """
+    file = path / "generator.keras" if path.is_dir() else path
+    if path.is_dir() and not file.exists():
+        if (path / "run.json").exists():
+            raise RunError(
+                f"{path}: this run has not finished; kcolor fit --resume -o {path}, or use {path}/checkpoints/best.keras"
+            )
+        raise RunError(f"{path}: not a run directory")
+    if not file.exists():
+        raise RunError(f"{file}: no such run or model")
+    try:
+        generator = keras.models.load_model(file, compile=False)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{file}: not a whole Keras model: {str(error).splitlines()[0]}") from error
+    outputs = generator.output if isinstance(generator.output, dict) else {}
+    if "ab" not in outputs:
+        raise RunError(f"{file}: not a colorizer (it has no output ab)")
+    return generator
+
+
+def colorize(generator: keras.Model, rgb: np.ndarray) -> np.ndarray:
+    """Colour one photograph: its own L, with the colours that the generator sees in it when small.
+
+    Args:
+        generator: As from `load_generator`.
+        rgb: (height, width, 3) uint8; its colours, if it has any, are not looked at.
+
+    Returns:
+        (height, width, 3) uint8.
+    """
+    return join(tf.constant(rgb), predict(generator, tf.constant(rgb))).numpy()
+
+
+def predict(generator: keras.Model, rgb: tf.Tensor) -> tf.Tensor:
+    """What the generator says of a photograph shrunk to its own size.
+
+    Args:
+        generator: From L (1, size, size, 1).
+        rgb: (height, width, 3) uint8.
+
+    Returns:
+        ab (size, size, 2), scaled to [-1, 1].
+    """
+    l, _ = color.split(image.fit_square(rgb, generator.input_shape[1]))  # noqa: E741
+    return generator(l[tf.newaxis], training=False)["ab"][0]
+
+
+def join(rgb: tf.Tensor, ab: tf.Tensor) -> tf.Tensor:
+    """Enlarge ab to a photograph's size and join it with the photograph's own L.
+
+    Args:
+        rgb: (height, width, 3) uint8.
+        ab: (size, size, 2), scaled to [-1, 1].
+
+    Returns:
+        (height, width, 3) uint8.
+    """
+    l, _ = color.split(rgb)  # noqa: E741
+    return color.merge(l, tf.image.resize(ab, tf.shape(rgb)[:2]))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one photograph.
+
+    Args:
+        source: The photograph.
+        target: The coloured one, if all went well.
+        error: What went wrong, if anything.
+    """
+
+    source: Path
+    target: Path | None
+    error: str | None = None
+
+
+def targets(sources: Sequence[Path], folder: Path) -> list[tuple[Path, Path]]:
+    """Pair each photograph with the file to write, folders taken whole and mirrored.
+
+    Raises:
+        DataError: A source does not exist, a folder has no photographs, two would get one name, or one would be
+            written over itself.
+    """
+    pairs: list[tuple[Path, Path]] = []
+    for source in sources:
+        if source.is_dir():
+            inside = sorted(p for p in source.rglob("*") if p.suffix.lower() in photo.SUFFIXES and p.is_file())
+            if not inside:
+                raise DataError(f"{source}: no photographs in this folder")
+            pairs += [(path, folder / path.relative_to(source)) for path in inside]
+        elif source.exists():
+            pairs.append((source, folder / source.name))
+        else:
+            raise DataError(f"{source}: no such file")
+    owners: dict[Path, Path] = {}
+    for source, target in pairs:
+        if target in owners:
+            raise DataError(f"{source} and {owners[target]} would both become {target}; colour them apart (-o)")
+        owners[target] = source
+        if target.exists() and target.samefile(source):
+            raise DataError(f"{source}: would be written over; name another directory with -o")
+    return pairs
+
+
+def colorize_files(
+    generator: keras.Model, pairs: Sequence[tuple[Path, Path]], *, side_by_side: bool = False
+) -> Iterator[Outcome]:
+    """Colour photographs one after the other; one that fails does not stop the rest.
+
+    Args:
+        generator: As from `load_generator`.
+        pairs: Each photograph, and the file to write.
+        side_by_side: Write the grey picture and the coloured one next to each other.
+
+    Yields:
+        What became of each.
+    """
+    for source, target in pairs:
+        try:
+            rgb = photo.read(source)
+            coloured = colorize(generator, rgb)
+            if side_by_side:
+                grey = join(tf.constant(rgb), tf.zeros((1, 1, 2))).numpy()
+                coloured = np.concatenate([grey, coloured], axis=1)
+            photo.write(target, coloured)
+        except DataError as error:
+            yield Outcome(source, None, str(error))
+        else:
+            yield Outcome(source, target)

@@ -1,0 +1,93 @@
+"""Photos on disk -> batches of uint8 RGB and labels, with `tf.data`.
+
+The stream that training reads is a pure function of the seed and the position in it: which photo stands where,
+and whether it is mirrored. So a run that is resumed reads on exactly where it stopped.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from kcolor import image
+
+# Keeps the draw of the mirror image apart from the draw of the order.
+_FLIP_STREAM = 0x666C6970
+
+
+@dataclass(frozen=True)
+class Photos:
+    """The photos of one split.
+
+    Args:
+        paths: Their files.
+        labels: Class numbers, one a photo; all 0 where there are no classes.
+        orientations: EXIF orientations 1 to 8, one a photo.
+    """
+
+    paths: Sequence[Path]
+    labels: Sequence[int]
+    orientations: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+def training_stream(
+    photos: Photos, *, size: int, batch_size: int, seed: int, start: int = 0, crop: bool = False, flip: float = 0.5
+) -> tf.data.Dataset:
+    """Endless batches, shuffled anew each time that all photos have been seen.
+
+    Args:
+        photos: At least one.
+        size: Side of the squares.
+        batch_size: Photos a batch.
+        seed: Of the order and of the mirroring.
+        start: The batch to begin with; what went before is skipped without being read.
+        crop: Keep the aspect by cutting out the centre (`kcolor.image.fit_square`).
+        flip: Probability that a photo is mirrored.
+
+    Returns:
+        Batches of (rgb, labels): (batch_size, size, size, 3) uint8 and (batch_size,) int32.
+
+    Raises:
+        tf.errors.NotFoundError, tf.errors.InvalidArgumentError: While reading, if a photo has gone or is broken.
+    """
+    load = _loader(photos, size, crop)
+    count = tf.constant(len(photos), tf.int64)
+    order_seed = np.uint32(seed % 2**32)
+
+    def sample(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        epoch, place = position // count, position % count
+        epoch_seed = tf.stack([order_seed, tf.cast(epoch, tf.uint32)])
+        rgb, label = load(tf.random.experimental.index_shuffle(place, epoch_seed, count - 1))
+        draw = tf.random.stateless_uniform((), tf.stack([position, seed ^ _FLIP_STREAM]))
+        return tf.cond(draw < flip, lambda: tf.reverse(rgb, (1,)), lambda: rgb), label
+
+    positions = tf.data.Dataset.range(start * batch_size, np.iinfo(np.int64).max)
+    samples = positions.map(sample, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return samples.batch(batch_size, drop_remainder=True).prefetch(2)
+
+
+def evaluation_batches(photos: Photos, *, size: int, batch_size: int, crop: bool = False) -> tf.data.Dataset:
+    """Every photo once, in order, as it is; batches as from `training_stream`, the last one possibly smaller."""
+    load = _loader(photos, size, crop)
+    samples = tf.data.Dataset.range(len(photos)).map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return samples.batch(batch_size).prefetch(2)
+
+
+def _loader(photos: Photos, size: int, crop: bool) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """A function from the number of a photo to its (rgb, label)."""
+    paths = tf.constant([os.fsencode(path) for path in photos.paths], tf.string)
+    labels = tf.constant(photos.labels, tf.int32, shape=(len(photos),))
+    orientations = tf.constant(photos.orientations, tf.int32, shape=(len(photos),))
+
+    def load(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        rgb = image.decode(tf.io.read_file(paths[index]))
+        rgb = image.orient(rgb, orientations[index])
+        return image.fit_square(rgb, size, crop=crop), labels[index]
+
+    return load

@@ -1,0 +1,47 @@
+"""A SavedModel: encoded photos in and out, or L in and ab out."""
+
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from kcolor import colorize, image
+from kcolor.export import parity
+
+
+def export(generator: keras.Model, path: Path) -> float:
+    """Write a generator as a SavedModel and run it in a fresh process.
+
+    Its signatures:
+
+    - ``serving_default``: ``image_bytes`` (n,) strings, encoded photos of any size and any of the formats of
+      `kcolor.image.decode`, to ``colorized_bytes`` (n,), PNGs of the same sizes;
+    - ``ab``: ``l`` (n, size, size, 1) float32 to ``ab`` (n, size, size, 2) float32, scaled to [-1, 1].
+
+    Args:
+        generator: As from `kcolor.colorize.load_generator`.
+        path: The folder to make.
+
+    Returns:
+        The largest difference of ``ab`` from Keras.
+    """
+
+    def one(data: tf.Tensor) -> tf.Tensor:
+        rgb = image.decode(data)
+        coloured = colorize.join(rgb, colorize.predict(generator, rgb))
+        with tf.device("/cpu:0"):  # strings have no place on a GPU
+            return tf.io.encode_png(coloured)
+
+    def photos(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"colorized_bytes": tf.map_fn(one, image_bytes, fn_output_signature=tf.TensorSpec((), tf.string))}
+
+    def colours(l: tf.Tensor) -> dict[str, tf.Tensor]:  # noqa: E741
+        return {"ab": generator(l, training=False)["ab"]}
+
+    size = generator.input_shape[1]
+    archive = keras.export.ExportArchive()
+    archive.track(generator)
+    archive.add_endpoint("serving_default", photos, [tf.TensorSpec((None,), tf.string, name="image_bytes")])
+    archive.add_endpoint("ab", colours, [tf.TensorSpec((None, size, size, 1), tf.float32, name="l")])
+    archive.write_out(str(path), verbose=False)
+    return parity.difference(generator, path, "saved_model.py")

@@ -1,0 +1,317 @@
+"""The GANs: one training step, and per objective only what differs.
+
+A step is one batch. The generator runs once; the critic learns from its output; and at every
+`critic_steps`-th step the generator learns from the critic as it then is.
+"""
+
+from typing import Any, Self
+
+import keras
+import tensorflow as tf
+
+from kcolor import color, losses
+
+_RECONSTRUCTION = {"l1": losses.l1, "l2": losses.l2}
+
+
+class ColorGAN(keras.Model):
+    """A generator of ab from L and a critic that judges it; `compile`, `fit` and `save` as with any Keras model.
+
+    Subclasses say what the critic minimizes (`critic_terms`) and what it tells the generator
+    (`adversarial`). The data are batches of (rgb, labels): (batch, size, size, 3) uint8 and (batch,) integer;
+    the labels are read only by a generator with a class branch.
+
+    Args:
+        generator: As from `kcolor.networks.unet` or `unet_with_class_branch`.
+        critic: As from `kcolor.networks.patchgan`.
+        adversarial_weight: Weight of the adversarial term in the generator's loss.
+        reconstruction: "l1" or "l2", of ab scaled to [-1, 1].
+        reconstruction_weight: Weight of that term.
+        classification_weight: Weight of the cross-entropy of the class branch, where there is one.
+        critic_steps: Steps of the critic to one of the generator.
+    """
+
+    def __init__(
+        self,
+        generator: keras.Model,
+        critic: keras.Model,
+        *,
+        adversarial_weight: float = 1.0,
+        reconstruction: str = "l1",
+        reconstruction_weight: float = 100.0,
+        classification_weight: float = 0.0,
+        critic_steps: int = 1,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.generator = generator
+        self.critic = critic
+        self.adversarial_weight = adversarial_weight
+        self.reconstruction = reconstruction
+        self.reconstruction_weight = reconstruction_weight
+        self.classification_weight = classification_weight
+        self.critic_steps = critic_steps
+        self.classifies = "logits" in generator.output
+        train = [*self._critic_names, "generator", "adversarial", "reconstruction"]
+        test = ["reconstruction", "grey"]
+        if self.classifies:
+            train.append("classification")
+            test += ["classification", "accuracy"]
+        self.train_trackers = {name: keras.metrics.Mean(name=name) for name in train}
+        self.test_trackers = {name: keras.metrics.Mean(name=name) for name in test}
+        self.built = True  # both networks are
+
+    # What an objective says of itself.
+
+    _critic_names: tuple[str, ...] = ("critic",)
+
+    def critic_terms(self, l: tf.Tensor, ab: tf.Tensor, fake: tf.Tensor) -> dict[str, tf.Tensor]:  # noqa: E741
+        """The critic's loss as "critic", with the terms it is made of beside it.
+
+        Args:
+            l: (batch, size, size, 1).
+            ab: The truth, (batch, size, size, 2).
+            fake: The generator's ab, of the same shape.
+        """
+        raise NotImplementedError
+
+    def adversarial(self, scores: tf.Tensor) -> tf.Tensor:
+        """The generator's adversarial loss, unweighted, from the critic's view of its pictures."""
+        raise NotImplementedError
+
+    def constrain_critic(self) -> None:
+        """What is done to the critic's weights after each of its steps."""
+
+    # What they share.
+
+    def generator_terms(
+        self,
+        l: tf.Tensor,  # noqa: E741
+        ab: tf.Tensor,
+        labels: tf.Tensor,
+        outputs: dict[str, tf.Tensor],
+    ) -> dict[str, tf.Tensor]:
+        """The generator's loss as "generator", and its unweighted terms.
+
+        Args:
+            l: (batch, size, size, 1).
+            ab: The truth, (batch, size, size, 2).
+            labels: (batch,) class numbers.
+            outputs: What the generator made of `l`.
+        """
+        terms = {
+            "adversarial": self.adversarial(self.critic([l, outputs["ab"]], training=True)),
+            "reconstruction": _RECONSTRUCTION[self.reconstruction](ab, outputs["ab"]),
+        }
+        total = self.adversarial_weight * terms["adversarial"] + self.reconstruction_weight * terms["reconstruction"]
+        if self.classifies:
+            terms["classification"] = losses.classification(labels, outputs["logits"])
+            total += self.classification_weight * terms["classification"]
+        return {"generator": total, **terms}
+
+    def compile(self, optimizer: Any = "adam", critic_optimizer: Any = "adam", **kwargs: Any) -> None:
+        """Set the two optimizers: `optimizer` trains the generator, `critic_optimizer` the critic."""
+        super().compile(optimizer=optimizer, **kwargs)
+        self.critic_optimizer = keras.optimizers.get(critic_optimizer)
+        self.optimizer.build(self.generator.trainable_variables)
+        self.critic_optimizer.build(self.critic.trainable_variables)
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """The running means that `fit` and `evaluate` report and reset."""
+        return [*self.train_trackers.values(), *self.test_trackers.values()]
+
+    def call(self, l: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:  # noqa: E741
+        """What the generator makes of L (batch, size, size, 1)."""
+        return self.generator(l, training=training)
+
+    def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """One batch: the critic learns, and in its turn the generator."""
+        rgb, labels = data
+        l, ab = color.split(rgb)  # noqa: E741
+        with tf.GradientTape() as generator_tape:
+            outputs = self.generator(l, training=True)
+
+        with tf.GradientTape() as critic_tape:
+            critic_terms = self.critic_terms(l, ab, tf.stop_gradient(outputs["ab"]))
+        turn = self.critic_optimizer.iterations % self.critic_steps == self.critic_steps - 1
+        gradients = critic_tape.gradient(critic_terms["critic"], self.critic.trainable_variables)
+        self.critic_optimizer.apply(gradients, self.critic.trainable_variables)
+        self.constrain_critic()
+
+        def learn() -> dict[str, tf.Tensor]:
+            # The generator's own pass was recorded above; here the loss is led back to its outputs.
+            with tf.GradientTape() as tape:
+                tape.watch(outputs)
+                terms = self.generator_terms(l, ab, labels, outputs)
+            slopes = tape.gradient(terms["generator"], outputs)
+            gradients = generator_tape.gradient(outputs, self.generator.trainable_variables, output_gradients=slopes)
+            self.optimizer.apply(gradients, self.generator.trainable_variables)
+            return terms
+
+        if self.critic_steps == 1:
+            self._track(self.train_trackers, critic_terms | learn())
+        else:
+            names = [name for name in self.train_trackers if name not in critic_terms]
+            terms = tf.cond(turn, learn, lambda: dict.fromkeys(names, tf.constant(0.0)))
+            self._track(self.train_trackers, critic_terms)
+            self._track(self.train_trackers, terms, tf.cast(turn, tf.float32))
+        return {name: tracker.result() for name, tracker in self.train_trackers.items()}
+
+    def test_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """One batch in inference mode: the reconstruction error, beside that of the all-grey answer."""
+        rgb, labels = data
+        l, ab = color.split(rgb)  # noqa: E741
+        outputs = self.generator(l, training=False)
+        error = _RECONSTRUCTION[self.reconstruction]
+        terms = {"reconstruction": error(ab, outputs["ab"]), "grey": error(ab, tf.zeros_like(ab))}
+        if self.classifies:
+            terms["classification"] = losses.classification(labels, outputs["logits"])
+            right = tf.argmax(outputs["logits"], axis=-1, output_type=labels.dtype) == labels
+            terms["accuracy"] = tf.reduce_mean(tf.cast(right, tf.float32))
+        self._track(self.test_trackers, terms, tf.cast(tf.shape(rgb)[0], tf.float32))
+        return {name: tracker.result() for name, tracker in self.test_trackers.items()}
+
+    @staticmethod
+    def _track(
+        trackers: dict[str, keras.metrics.Mean], terms: dict[str, tf.Tensor], weight: tf.Tensor | None = None
+    ) -> None:
+        for name, value in terms.items():
+            trackers[name].update_state(value, sample_weight=weight)
+
+    # Saving and loading.
+
+    def get_config(self) -> dict[str, Any]:
+        """Everything the constructor takes, the two networks included."""
+        return {
+            **super().get_config(),
+            "generator": keras.saving.serialize_keras_object(self.generator),
+            "critic": keras.saving.serialize_keras_object(self.critic),
+            "adversarial_weight": self.adversarial_weight,
+            "reconstruction": self.reconstruction,
+            "reconstruction_weight": self.reconstruction_weight,
+            "classification_weight": self.classification_weight,
+            "critic_steps": self.critic_steps,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        """Rebuild a GAN from `get_config`."""
+        networks = {
+            name: keras.saving.deserialize_keras_object(config[name], custom_objects)
+            for name in ("generator", "critic")
+        }
+        return cls(**{**config, **networks})
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """The two optimizers."""
+        return {
+            "optimizer": keras.saving.serialize_keras_object(self.optimizer),
+            "critic_optimizer": keras.saving.serialize_keras_object(self.critic_optimizer),
+        }
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compile with the optimizers of `get_compile_config`."""
+        self.compile(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
+
+
+@keras.saving.register_keras_serializable(package="kcolor")
+class ConditionalGAN(ColorGAN):
+    """pix2pix's conditional GAN (Isola et al., CVPR 2017), with one-sided label smoothing.
+
+    Args:
+        real_target: What the critic is told of real patches (see `kcolor.losses.cgan_critic`).
+    """
+
+    def __init__(self, generator: keras.Model, critic: keras.Model, *, real_target: float = 0.9, **kwargs: Any) -> None:
+        super().__init__(generator, critic, **kwargs)
+        self.real_target = real_target
+
+    def critic_terms(self, l: tf.Tensor, ab: tf.Tensor, fake: tf.Tensor) -> dict[str, tf.Tensor]:  # noqa: E741, D102
+        # Two calls: batch normalization is to see real and generated pictures apart.
+        real_scores = self.critic([l, ab], training=True)
+        fake_scores = self.critic([l, fake], training=True)
+        return {"critic": losses.cgan_critic(real_scores, fake_scores, self.real_target)}
+
+    def adversarial(self, scores: tf.Tensor) -> tf.Tensor:  # noqa: D102
+        return losses.cgan_generator(scores)
+
+    def get_config(self) -> dict[str, Any]:  # noqa: D102
+        return {**super().get_config(), "real_target": self.real_target}
+
+
+@keras.saving.register_keras_serializable(package="kcolor")
+class WassersteinGAN(ColorGAN):
+    """Wasserstein GAN with clipped weights (Arjovsky et al., ICML 2017, algorithm 1).
+
+    Args:
+        clip: Each weight of the critic is kept within [-clip, clip].
+    """
+
+    def __init__(self, generator: keras.Model, critic: keras.Model, *, clip: float = 0.01, **kwargs: Any) -> None:
+        super().__init__(generator, critic, **kwargs)
+        self.clip = clip
+
+    def critic_terms(self, l: tf.Tensor, ab: tf.Tensor, fake: tf.Tensor) -> dict[str, tf.Tensor]:  # noqa: E741, D102
+        real_scores = self.critic([l, ab], training=True)
+        fake_scores = self.critic([l, fake], training=True)
+        return {"critic": losses.wasserstein_critic(real_scores, fake_scores)}
+
+    def adversarial(self, scores: tf.Tensor) -> tf.Tensor:  # noqa: D102
+        return losses.wasserstein_generator(scores)
+
+    def constrain_critic(self) -> None:  # noqa: D102
+        for variable in self.critic.trainable_variables:
+            variable.assign(tf.clip_by_value(variable.value, -self.clip, self.clip))
+
+    def get_config(self) -> dict[str, Any]:  # noqa: D102
+        return {**super().get_config(), "clip": self.clip}
+
+
+@keras.saving.register_keras_serializable(package="kcolor")
+class WassersteinGANGP(ColorGAN):
+    """Wasserstein GAN with gradient penalty (Gulrajani et al., NeurIPS 2017, algorithm 1).
+
+    The penalty is taken along ab: L is given, the same in both pictures.
+
+    Args:
+        penalty: Weight of the gradient penalty.
+        seed: Of the points between real and generated pictures where the slope is taken.
+    """
+
+    _critic_names = ("critic", "wasserstein", "penalty")
+
+    def __init__(
+        self,
+        generator: keras.Model,
+        critic: keras.Model,
+        *,
+        penalty: float = 10.0,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(generator, critic, **kwargs)
+        self.penalty = penalty
+        self.mixing_seed = keras.random.SeedGenerator(seed)
+
+    def critic_terms(  # noqa: D102
+        self,
+        l: tf.Tensor,  # noqa: E741
+        ab: tf.Tensor,
+        fake: tf.Tensor,
+        mixing: tf.Tensor | None = None,
+    ) -> dict[str, tf.Tensor]:
+        # One call, as each score depends on its own picture alone.
+        scores = self.critic([tf.concat([l, l], 0), tf.concat([ab, fake], 0)], training=True)
+        real_scores, fake_scores = tf.split(scores, 2)
+        wasserstein = losses.wasserstein_critic(real_scores, fake_scores)
+        if mixing is None:
+            mixing = keras.random.uniform((tf.shape(l)[0], 1, 1, 1), seed=self.mixing_seed)
+        penalty = losses.gradient_penalty(lambda x: self.critic([l, x], training=True), ab, fake, mixing)
+        return {"critic": wasserstein + self.penalty * penalty, "wasserstein": wasserstein, "penalty": penalty}
+
+    def adversarial(self, scores: tf.Tensor) -> tf.Tensor:  # noqa: D102
+        return losses.wasserstein_generator(scores)
+
+    def get_config(self) -> dict[str, Any]:  # noqa: D102
+        return {**super().get_config(), "penalty": self.penalty, "seed": self.mixing_seed.get_config()["seed"]}

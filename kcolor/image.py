@@ -1,0 +1,75 @@
+"""Pictures in TensorFlow: decoded, turned upright and resized the same way in training, use and export."""
+
+import tensorflow as tf
+
+
+def decode(data: tf.Tensor) -> tf.Tensor:
+    """Decode a JPEG, PNG, BMP, WebP, or the first frame of a GIF.
+
+    EXIF orientation and ICC profiles are not looked at, and alpha is dropped.
+
+    Args:
+        data: The bytes of the file, a string scalar.
+
+    Returns:
+        (height, width, 3) uint8 sRGB; grey pictures have three equal channels.
+
+    Raises:
+        tf.errors.InvalidArgumentError: The bytes are not such a picture, or are cut short.
+    """
+
+    def jpeg() -> tf.Tensor:
+        # This transform gives what Pillow gives; the default one is off by up to 3 levels.
+        return tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")
+
+    def webp() -> tf.Tensor:
+        return tf.io.decode_image(data, expand_animations=False)[..., :3]  # asking for 3 fails where there is alpha
+
+    def other() -> tf.Tensor:
+        return tf.io.decode_image(data, channels=3, expand_animations=False)
+
+    head = tf.strings.substr(data, 0, 12)
+    is_webp = tf.strings.regex_full_match(head, r"(?s)RIFF.*WEBP")
+    with tf.device("/cpu:0"):
+        rgb = tf.cond(tf.io.is_jpeg(data), jpeg, lambda: tf.cond(is_webp, webp, other))
+    return tf.ensure_shape(rgb, (None, None, 3))
+
+
+def orient(rgb: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    """Turn a picture upright by its EXIF orientation.
+
+    Args:
+        rgb: (height, width, channels).
+        orientation: 1 to 8, a scalar; EXIF 2.32, section 4.6.4, tag 0x0112.
+    """
+    orientation = tf.cast(orientation, tf.int32)
+    rgb = tf.cond(orientation >= 5, lambda: tf.transpose(rgb, (1, 0, 2)), lambda: rgb)
+    # Which of the two axes run backwards once rows are rows.
+    flip_rows = tf.gather([False, False, False, True, True, False, False, True, True], orientation)
+    flip_columns = tf.gather([False, False, True, True, False, False, True, True, False], orientation)
+    rgb = tf.cond(flip_rows, lambda: tf.reverse(rgb, (0,)), lambda: rgb)
+    return tf.cond(flip_columns, lambda: tf.reverse(rgb, (1,)), lambda: rgb)
+
+
+def fit_square(rgb: tf.Tensor, size: int, *, crop: bool = False) -> tf.Tensor:
+    """Resize a picture to the square that the networks see.
+
+    Args:
+        rgb: (height, width, 3) uint8.
+        size: Side of the square.
+        crop: Cut the largest centred square out first; otherwise the picture is stretched.
+
+    Returns:
+        (size, size, 3) uint8.
+    """
+    if crop:
+        height, width = tf.unstack(tf.shape(rgb)[:2])
+        side = tf.minimum(height, width)
+        rgb = tf.image.crop_to_bounding_box(rgb, (height - side) // 2, (width - side) // 2, side, side)
+    small = tf.image.resize(rgb, (size, size), antialias=True)
+    return tf.ensure_shape(to_uint8(small), (size, size, 3))
+
+
+def to_uint8(rgb: tf.Tensor) -> tf.Tensor:
+    """Round values in 0..255 to 8 bits."""
+    return tf.cast(tf.round(tf.clip_by_value(rgb, 0.0, 255.0)), tf.uint8)

@@ -1,0 +1,219 @@
+"""The networks: functional Keras models of stock layers, made from plain arguments.
+
+Width and depth follow arguments, so that small pictures and small machines have their network too. Layers are
+named ``encoder_0_conv``, ``encoder_1_norm``, ``decoder_0_conv``, ``fusion_0``, … counted from the input.
+
+Weights start as in pix2pix (Isola et al., CVPR 2017, section 6.2): convolutions from N(0, 0.02).
+Batch normalization keeps 0.9 of its moving statistics at each step and adds 1e-5 to the variance.
+"""
+
+from typing import Any
+
+import keras
+from keras import layers
+
+
+def unet(
+    size: int = 256,
+    *,
+    width: int = 64,
+    depth: int = 8,
+    max_width: int = 512,
+    dropout: float = 0.5,
+    dtype: str = "float32",
+) -> keras.Model:
+    """The generator: a U-Net that predicts ab from L.
+
+    `depth` encoder blocks (4x4 convolution of stride 2, batch normalization but in the first, LeakyReLU 0.2)
+    of `width`, 2 `width`, 4 `width`, … channels, at most `max_width`; as many decoder blocks (transposed
+    convolution, batch normalization, dropout in the first three, ReLU) with skip connections; tanh.
+    Isola et al., CVPR 2017, section 6.1.1; with the default arguments 54,410,882 trainable parameters.
+
+    Args:
+        size: Height and width of the pictures; a multiple of 2**depth.
+        width: Channels of the first block.
+        depth: Number of encoder blocks.
+        max_width: The most channels that a block has.
+        dropout: Share of values dropped in the first three decoder blocks.
+        dtype: Keras dtype policy; the output is float32 under any.
+
+    Returns:
+        A model from L (batch, size, size, 1) to ``{"ab": (batch, size, size, 2)}``, all scaled to [-1, 1].
+
+    Raises:
+        ValueError: `size` is not a multiple of 2**depth, or depth is under 2.
+    """
+    _check(size, depth)
+    l = keras.Input((size, size, 1), name="l")  # noqa: E741 - L is what the field calls it
+    skips = _encode(l, _widths(width, depth, max_width), dtype)
+    ab = _decode(skips[-1], skips[:-1], dropout, dtype)
+    return keras.Model(l, {"ab": ab}, name="generator")
+
+
+def unet_with_class_branch(
+    classes: int,
+    size: int = 256,
+    *,
+    width: int = 64,
+    depth: int = 8,
+    max_width: int = 512,
+    dropout: float = 0.5,
+    dtype: str = "float32",
+) -> keras.Model:
+    """`unet` with a branch that names the scene and is fused into the bottleneck.
+
+    From the input of the fourth encoder block, three more encoder blocks, flattened. Two dense layers
+    (LeakyReLU 0.2) lead from there to the bottleneck, where they are repeated over its positions and
+    concatenated; a head of two dense layers (ReLU, dropout) leads to the classes. Saccaro, "Automatic Image
+    Colorization with Adversarial and Classification Losses", 2023. The dense layers are 16 and 8 `width` (to
+    the bottleneck), 32 and 16 `width` (to the classes): 1024, 512, 2048 and 1024 by default, which gives
+    97,096,015 trainable parameters with 205 classes.
+
+    Args:
+        classes: Number of classes.
+        size, width, depth, max_width, dropout, dtype: As in `unet`; at least four blocks deep.
+
+    Returns:
+        A model from L (batch, size, size, 1) to ``{"ab": (batch, size, size, 2), "logits": (batch, classes)}``.
+
+    Raises:
+        ValueError: As `unet`; or depth is under 4, size under 64, or there are fewer than two classes.
+    """
+    _check(size, depth)
+    if depth < 4 or size < 64:
+        raise ValueError(f"the class branch needs depth >= 4 and size >= 64, not {depth} and {size}")
+    if classes < 2:
+        raise ValueError(f"the class branch needs at least 2 classes, not {classes}")
+    l = keras.Input((size, size, 1), name="l")  # noqa: E741
+    skips = _encode(l, _widths(width, depth, max_width), dtype)
+
+    x = skips[2]
+    for i in range(3):
+        x = _down(x, min(8 * width, max_width), f"class_encoder_{i}", dtype)
+    scene = layers.Flatten(name="scene", dtype=dtype)(x)
+
+    x = scene
+    for i, units in enumerate((16 * width, 8 * width)):
+        x = layers.Dense(units, dtype=dtype, name=f"fusion_{i}")(x)
+        x = layers.LeakyReLU(0.2, dtype=dtype, name=f"fusion_{i}_relu")(x)
+    side = size // 2**depth
+    x = layers.RepeatVector(side * side, dtype=dtype, name="fusion_repeat")(x)
+    x = layers.Reshape((side, side, 8 * width), dtype=dtype, name="fusion_reshape")(x)
+    bottleneck = layers.Concatenate(dtype=dtype, name="fusion")([skips[-1], x])
+    ab = _decode(bottleneck, skips[:-1], dropout, dtype)
+
+    x = scene
+    for i, units in enumerate((32 * width, 16 * width)):
+        x = layers.Dense(units, activation="relu", dtype=dtype, name=f"classifier_{i}")(x)
+        x = layers.Dropout(dropout, dtype=dtype, name=f"classifier_{i}_dropout")(x)
+    logits = layers.Dense(classes, dtype=dtype, name="classifier_2")(x)
+    logits = layers.Activation("linear", dtype="float32", name="logits")(logits)
+    return keras.Model(l, {"ab": ab, "logits": logits}, name="generator")
+
+
+def patchgan(
+    size: int = 256, *, width: int = 64, strided: int = 3, normalize: bool = True, dtype: str = "float32"
+) -> keras.Model:
+    """The critic: a PatchGAN on L and ab, one score a patch.
+
+    `strided` 4x4 convolutions of stride 2 and two of stride 1, LeakyReLU 0.2 between; each position of the
+    output sees a square of the picture and nothing else: 70x70 with 3 strided blocks (Isola et al., CVPR 2017,
+    section 6.1.2), 34x34 with 2, 16x16 with 1. By default 2,765,569 trainable parameters, 2,763,777 without
+    normalization, and 30x30 patches of a 256x256 picture.
+
+    Args:
+        size: Height and width of the pictures.
+        width: Channels of the first block; doubled in each next one, up to 8 times.
+        strided: Number of blocks of stride 2.
+        normalize: Batch normalization in all but the first and last block. A gradient penalty needs it off: it
+            holds for single pictures, and batch normalization makes each score depend on the whole batch.
+        dtype: Keras dtype policy; the output is float32 under any.
+
+    Returns:
+        A model from [L (batch, size, size, 1), ab (batch, size, size, 2)] to (batch, patches, patches, 1):
+        logits for a conditional GAN, scores for a Wasserstein critic.
+    """
+    l = keras.Input((size, size, 1), name="l")  # noqa: E741
+    ab = keras.Input((size, size, 2), name="ab")
+    x = layers.Concatenate(dtype=dtype, name="lab")([l, ab])
+    for i in range(strided):
+        x = _down(x, width * min(2**i, 8), f"critic_{i}", dtype, normalize=normalize and i > 0)
+    x = layers.ZeroPadding2D(1, dtype=dtype, name=f"critic_{strided}_pad")(x)
+    x = _conv(x, width * min(2**strided, 8), f"critic_{strided}_conv", dtype, strides=1, padding="valid")
+    if normalize:
+        x = _norm(x, f"critic_{strided}_norm", dtype)
+    x = layers.LeakyReLU(0.2, dtype=dtype, name=f"critic_{strided}_relu")(x)
+    x = layers.ZeroPadding2D(1, dtype=dtype, name="critic_output_pad")(x)
+    x = _conv(x, 1, "critic_output_conv", dtype, strides=1, padding="valid", use_bias=True)
+    scores = layers.Activation("linear", dtype="float32", name="scores")(x)
+    return keras.Model([l, ab], scores, name="critic")
+
+
+def _check(size: int, depth: int) -> None:
+    if depth < 2:
+        raise ValueError(f"a U-Net needs depth >= 2, not {depth}")
+    if size < 1 or size % 2**depth:
+        raise ValueError(f"size {size} is not a multiple of 2**depth = {2**depth}")
+
+
+def _widths(width: int, depth: int, max_width: int) -> list[int]:
+    return [min(width * 2**i, max_width) for i in range(depth)]
+
+
+def _encode(l: Any, widths: list[int], dtype: str) -> list[Any]:  # noqa: E741
+    """The outputs of all encoder blocks, the bottleneck last."""
+    outputs = [l]
+    for i, channels in enumerate(widths):
+        outputs.append(_down(outputs[-1], channels, f"encoder_{i}", dtype, normalize=i > 0))
+    return outputs[1:]
+
+
+def _decode(x: Any, skips: list[Any], dropout: float, dtype: str) -> Any:
+    for i, skip in enumerate(reversed(skips)):
+        x = _up(x, skip.shape[-1], f"decoder_{i}_conv", dtype, use_bias=False)
+        x = _norm(x, f"decoder_{i}_norm", dtype)
+        if i < 3:
+            x = layers.Dropout(dropout, dtype=dtype, name=f"decoder_{i}_dropout")(x)
+        x = layers.ReLU(dtype=dtype, name=f"decoder_{i}_relu")(x)
+        x = layers.Concatenate(dtype=dtype, name=f"decoder_{i}_skip")([x, skip])
+    x = _up(x, 2, "output_conv", dtype, use_bias=True)
+    return layers.Activation("tanh", dtype="float32", name="ab")(x)
+
+
+def _down(x: Any, channels: int, name: str, dtype: str, *, normalize: bool = True) -> Any:
+    x = _conv(x, channels, f"{name}_conv", dtype)
+    if normalize:
+        x = _norm(x, f"{name}_norm", dtype)
+    return layers.LeakyReLU(0.2, dtype=dtype, name=f"{name}_relu")(x)
+
+
+def _conv(
+    x: Any, channels: int, name: str, dtype: str, *, strides: int = 2, padding: str = "same", use_bias: bool = False
+) -> Any:
+    return layers.Conv2D(
+        channels,
+        4,
+        strides,
+        padding,
+        use_bias=use_bias,
+        kernel_initializer=keras.initializers.RandomNormal(0.0, 0.02),
+        dtype=dtype,
+        name=name,
+    )(x)
+
+
+def _up(x: Any, channels: int, name: str, dtype: str, *, use_bias: bool) -> Any:
+    return layers.Conv2DTranspose(
+        channels,
+        4,
+        2,
+        "same",
+        use_bias=use_bias,
+        kernel_initializer=keras.initializers.RandomNormal(0.0, 0.02),
+        dtype=dtype,
+        name=name,
+    )(x)
+
+
+def _norm(x: Any, name: str, dtype: str) -> Any:
+    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, dtype=dtype, name=name)(x)

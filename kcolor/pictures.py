@@ -1,0 +1,64 @@
+"""Pictures for people to look at: grids of photographs, curves of losses."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from kcolor import files
+
+GAP = 4
+
+
+def grid(rows: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
+    """Lay pictures of one size out in rows, on white.
+
+    Args:
+        rows: Equally long rows of (height, width, 3) uint8 pictures.
+    """
+    height, width, _ = rows[0][0].shape
+    sheet = np.full((len(rows) * (height + GAP) + GAP, len(rows[0]) * (width + GAP) + GAP, 3), 255, np.uint8)
+    for i, row in enumerate(rows):
+        for j, picture in enumerate(row):
+            top, left = GAP + i * (height + GAP), GAP + j * (width + GAP)
+            sheet[top : top + height, left : left + width] = picture
+    return sheet
+
+
+def save(path: Path, rgb: np.ndarray) -> None:
+    """Write a (height, width, 3) uint8 picture in the format that the name says, whole or not at all."""
+    with files.replacing(path) as temporary:
+        Image.fromarray(rgb).save(temporary)
+
+
+def curves(path: Path, history: Sequence[dict[str, Any]]) -> None:
+    """Plot what a run's history says of each loss, training and validation, by epoch.
+
+    Args:
+        path: The picture to write.
+        history: An entry an epoch, as in ``history.jsonl``.
+    """
+    import matplotlib.figure  # takes half a second, and is wanted once an epoch
+
+    skipped = {"epoch", "step", "seconds", "photos_per_second", "val_grey"}
+    names = list(dict.fromkeys(key.removeprefix("val_") for entry in history for key in entry if key not in skipped))
+    columns = 3
+    count = -(-len(names) // columns)
+    figure = matplotlib.figure.Figure(figsize=(4 * columns, 2.6 * count), layout="constrained")
+    for place, name in enumerate(names):
+        axes = figure.add_subplot(count, columns, place + 1)
+        lines = [(name, "o-"), (f"val_{name}", "s--")]
+        if name == "reconstruction":
+            lines.append(("val_grey", "k:"))  # what the all-grey answer would cost
+        for key, style in lines:
+            points = [(entry["epoch"], entry[key]) for entry in history if entry.get(key) is not None]
+            if points:
+                axes.plot(*zip(*points, strict=True), style, markersize=3, label=key)
+        axes.set_title(name.replace("_", " "), fontsize=10)
+        axes.set_xlabel("epoch", fontsize=8)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+    with files.replacing(path) as temporary:
+        figure.savefig(temporary, dpi=100)

@@ -1,0 +1,69 @@
+"""From what a recipe says of its data to the manifest of the photos."""
+
+import hashlib
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import platformdirs
+
+from kcolor import manifest
+from kcolor.errors import DataError
+from kcolor.recipe import Data
+
+PACKAGE = "package:"
+
+
+def prepare(data: Data, seed: int, on_progress: Callable[[int, int], None] | None = None) -> manifest.Manifest:
+    """The manifest of the photos of a recipe, surveying them as far as that has not been done.
+
+    What is found out of each file is kept in the user's cache directory; nothing is written to the photos' folder.
+
+    Args:
+        data: Where the photos are, and by which rules they are chosen. ``data.folder`` may also be a manifest, which is
+            then taken as it is.
+        seed: Of the split.
+        on_progress: Called with the number of files surveyed so far and that of all.
+
+    Raises:
+        DataError: No photos are named, there are none, or none is fit for training.
+    """
+    if not data.folder:
+        raise DataError("no photos named; add --data DIR (or data.folder to the recipe)")
+    folder = locate(data.folder)
+    if folder.is_file():
+        return manifest.Manifest.load(folder)
+    return manifest.prepare(
+        folder,
+        survey_file=survey_file(folder),
+        include=data.include,
+        labels=Path(data.labels) if data.labels else None,
+        min_size=data.min_size,
+        split=data.split,
+        seed=seed,
+        drop_toned=data.drop_toned,
+        on_progress=on_progress,
+    )
+
+
+def locate(folder: str) -> Path:
+    """The absolute path of a folder or file, or of ``package:NAME/DIR`` inside an installed Python package.
+
+    Raises:
+        DataError: There is no such package.
+    """
+    if not folder.startswith(PACKAGE):
+        return Path(folder).expanduser().absolute()
+    name, _, inside = folder.removeprefix(PACKAGE).partition("/")
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise DataError(
+            f"data.folder: no Python package {name} here; install it (pip install {name.replace('skimage', 'scikit-image')})"
+        )
+    return Path(spec.submodule_search_locations[0], inside)
+
+
+def survey_file(folder: Path) -> Path:
+    """Where the survey of a folder is kept."""
+    digest = hashlib.sha256(bytes(folder.resolve())).hexdigest()[:16]
+    return platformdirs.user_cache_path("kcolor") / "surveys" / f"{folder.name}-{digest}.jsonl"
