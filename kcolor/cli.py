@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from kcolor.manifest import Manifest
     from kcolor.recipe import Recipe
 
-# TensorFlow and Keras are imported inside the commands, so that help is quick; and TensorFlow is to keep to itself what is
-# of no use to the person who reads the output.
+# TensorFlow and Keras are imported inside the commands, so that help is quick; and TensorFlow is to keep to itself
+# what is of no use to the person who reads the output.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
@@ -98,7 +98,7 @@ def prepare(folder: Path, output: Path | None, seed: int, changes: tuple[str, ..
 def fit(
     recipe: str | None, data: Path | None, changes: tuple[str, ...], output: Path | None, resuming: bool, dry_run: bool
 ) -> None:
-    """Train a colorizer by a RECIPE: a .toml file, or the name of one that comes with kcolor.
+    r"""Train a colorizer by a RECIPE: a .toml file, or the name of one that comes with kcolor.
 
     \b
     kcolor fit recipes/wgan.toml --data images256
@@ -162,28 +162,29 @@ def _dry_run(chosen: "Recipe") -> None:
         return
     plan = verb.plan(chosen, manifest)
     _tell_of(manifest)
-    click.echo(
-        f"{plan.steps:,} steps: {plan.epochs} epochs of {plan.steps_per_epoch:,} batches of {chosen.train.batch_size} photos"
-    )
+    batch = chosen.train.batch_size
+    click.echo(f"{plan.steps:,} steps: {plan.epochs} epochs of {plan.steps_per_epoch:,} batches of {batch} photos")
 
 
 @cli.command()
-@click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("photos", nargs=-1, type=click.Path(path_type=Path))
 @click.option("-o", "output", type=click.Path(path_type=Path), default="out", show_default=True, help="Folder.")
-@click.option("--model", type=click.Path(path_type=Path), help="Run or .keras file; default the newest run.")
+@click.option("--model", type=click.Path(path_type=Path), help="Run or .keras file; default the newest finished run.")
 @click.option("--side-by-side", is_flag=True, help="Write before and after next to each other.")
-def colorize(photos: tuple[Path, ...], output: Path, model: Path | None, side_by_side: bool) -> None:
+@click.option("--split", type=click.Choice(["train", "val", "test"]), help="Colour the photos of the run's own split.")
+def colorize(photos: tuple[Path, ...], output: Path, model: Path | None, side_by_side: bool, split: str | None) -> None:
     """Colour PHOTOS, files or folders, at their own size.
 
-    The network sees a small picture; its colours are enlarged and joined with the photo's own lightness, so no detail is
-    lost.
+    The network sees a small picture; its colours are enlarged and joined with the photo's own lightness.
     """
     from kcolor import run
 
+    if bool(photos) == bool(split):
+        raise click.UsageError("name photos or folders, or a --split of the run")
     with _quiet_import():
         from kcolor import colorize as verb
-    pairs = verb.targets(photos, output)
     chosen = model or run.newest_finished().path
+    pairs = verb.targets(verb.held_out(chosen, split) if split else verb.gather(photos), output)
     generator = verb.load_generator(chosen)
     click.echo(f"model: {chosen}", err=True)
     failed = 0

@@ -10,6 +10,8 @@ import tensorflow as tf
 
 from kcolor import color, image, photo
 from kcolor.errors import DataError, RunError
+from kcolor.manifest import Manifest
+from kcolor.run import Run
 
 
 def load_generator(path: Path) -> keras.Model:
@@ -18,12 +20,10 @@ def load_generator(path: Path) -> keras.Model:
     Raises:
         RunError: There is none, or the file is no such model.
     """
-    file = path / "generator.keras" if path.is_dir() else path
+    file = Run(path).generator if path.is_dir() else path
     if path.is_dir() and not file.exists():
-        if (path / "run.json").exists():
-            raise RunError(
-                f"{path}: this run has not finished; kcolor fit --resume -o {path}, or use {path}/checkpoints/best.keras"
-            )
+        if Run(path).info.exists():
+            raise RunError(f"{path}: not finished; kcolor fit --resume -o {path}, or use {path}/checkpoints/best.keras")
         raise RunError(f"{path}: not a run directory")
     if not file.exists():
         raise RunError(f"{file}: no such run or model")
@@ -93,24 +93,58 @@ class Outcome:
     error: str | None = None
 
 
-def targets(sources: Sequence[Path], folder: Path) -> list[tuple[Path, Path]]:
-    """Pair each photograph with the file to write, folders taken whole and mirrored.
+def held_out(path: Path, split: str) -> list[tuple[Path, Path]]:
+    """The photographs of a run's own split, each with its place below the root of the run's photos.
+
+    Args:
+        path: A run directory.
+        split: "train", "val" or "test".
 
     Raises:
-        DataError: A source does not exist, a folder has no photographs, two would get one name, or one would be
-            written over itself.
+        DataError: It has no manifest, or no photograph in this split.
     """
-    pairs: list[tuple[Path, Path]] = []
+    manifest = Manifest.load(Run(path).manifest)
+    rows = manifest.split(split)
+    if not rows:
+        raise DataError(f"{path}: no photo in the {split} split")
+    return [(manifest.root / row.path, Path(row.path)) for row in rows]
+
+
+def gather(sources: Sequence[Path]) -> list[tuple[Path, Path]]:
+    """Photographs, folders taken whole, each with its place below the folder it was found in.
+
+    Raises:
+        DataError: One does not exist, or a folder has no photographs.
+    """
+    found: list[tuple[Path, Path]] = []
     for source in sources:
         if source.is_dir():
             inside = sorted(p for p in source.rglob("*") if p.suffix.lower() in photo.SUFFIXES and p.is_file())
             if not inside:
                 raise DataError(f"{source}: no photographs in this folder")
-            pairs += [(path, folder / path.relative_to(source)) for path in inside]
+            found += [(path, path.relative_to(source)) for path in inside]
         elif source.exists():
-            pairs.append((source, folder / source.name))
+            found.append((source, Path(source.name)))
         else:
             raise DataError(f"{source}: no such file")
+    return found
+
+
+def targets(photographs: Sequence[tuple[Path, Path]], folder: Path) -> list[tuple[Path, Path]]:
+    """Pair each photograph with the file to write.
+
+    Args:
+        photographs: As from `gather` or `held_out`.
+        folder: Where to write.
+
+    Raises:
+        DataError: Two would get one name, or one would be written over itself.
+    """
+    # A GIF's 256 colours are too few.
+    pairs = [
+        (source, folder / (place.with_suffix(".png") if place.suffix.lower() == ".gif" else place))
+        for source, place in photographs
+    ]
     owners: dict[Path, Path] = {}
     for source, target in pairs:
         if target in owners:

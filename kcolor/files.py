@@ -6,13 +6,17 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
+
+from kcolor.errors import DataError
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Write to the path that is yielded; it takes the place of `path` when the block ends well.
 
-    The target may be a file or a folder. The temporary name lies beside it and keeps its suffix. If the block raises, `path` is as it was.
+    The target may be a file or a folder. The temporary name lies beside it and keeps its suffix. If the block raises,
+    `path` is as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:100]}."))
@@ -26,9 +30,32 @@ def replacing(path: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def whole_text(path: Path) -> Iterator[TextIO]:
+    """A text file to write to, which takes the place of `path` when the block ends well and it is on the disk.
+
+    Any file name can be written to it, even one that is not UTF-8.
+
+    Raises:
+        DataError: It cannot be written; `path` is as it was.
+    """
+    try:
+        with (
+            replacing(path) as temporary,
+            temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+        ):
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror}") from error
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all, and make sure that it is on the disk."""
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+    """Write a text file, whole or not at all.
+
+    Raises:
+        DataError: It cannot be written; `path` is as it was.
+    """
+    with whole_text(path) as file:
         file.write(text)
-        file.flush()
-        os.fsync(file.fileno())

@@ -86,8 +86,8 @@ def resume(chosen: Recipe | None, path: Path, *, root: Path | None = None, conso
         console: Where progress is shown.
 
     Raises:
-        KcolorError: It is no run directory, or one of another recipe; a photo has gone; a loss is not finite; the disk is
-            full.
+        KcolorError: It is no run directory, or one of another recipe; a photo has gone; a loss is not finite; the disk
+            is full.
         callbacks.Stopped: Ctrl-C or SIGTERM came; everything is saved.
     """
     console = console or Console()
@@ -116,8 +116,8 @@ def _check_splits(manifest: Manifest) -> None:
     for split in ("train", "val"):
         if not counts[split]:
             raise DataError(
-                f"{manifest.root}: no photo falls to the {split} split of {counts['train'] + counts['val'] + counts['test']}; "
-                "add photos, or change the shares with --set data.split=[0.6,0.2,0.2]"
+                f"{manifest.root}: too few photos, none falls to the {split} split; add some, or change the shares: "
+                "--set data.split=[0.6,0.2,0.2]"
             )
 
 

@@ -1,85 +1,30 @@
-"""A folder of photos -> a manifest: which photos are used, of which class, in which split, and why the others are not.
+"""A folder of photos -> a manifest: which are used, their class and split, and why the others are not.
 
-It happens in two stages. The *survey* decodes every picture once and notes what is true of the file alone: slow,
-parallel, kept in a file of its own and continued where it stopped. The *manifest* is the survey seen through rules
-(smallest size, classes, split, seed): fast and deterministic, so that rules can be changed without decoding again.
+The manifest is the survey of the folder (`kcolor.survey`) seen through rules: size, classes, split, seed. It is fast
+and deterministic, so that rules can be changed without decoding again.
 """
 
 import csv
 import hashlib
 import json
-import multiprocessing
-import os
-import signal
 import sys
-import threading
-import warnings
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from fractions import Fraction
 from functools import cached_property
-from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple, TextIO
+from typing import Any, TextIO
 
-import numpy as np
-from PIL import Image
-
+from kcolor import files
 from kcolor.errors import DataError
+from kcolor.survey import Facts, survey
 
 SPLITS = ("train", "val", "test")
-SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 
 MANIFEST_VERSION = 1
 MANIFEST_MARK = "# kcolor manifest "
 COLUMNS = ["path", "class", "width", "height", "orientation", "split", "reason", "toned"]
-
-SURVEY_VERSION = 1
-SURVEY_HEADER = {"kcolor_survey": SURVEY_VERSION}
-SURVEY_MARK = '{"kcolor_survey":'
-
-# The formats that training reads.
-TRAINING_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
-# Nothing else is tried: some of Pillow's other readers start outside programs.
-KNOWN_FORMATS = (*TRAINING_FORMATS, "TIFF", "JPEG2000")
-# What Pillow calls a JPEG with further pictures behind it, as phones write them; its JPEG reader opens it.
-JPEG_OF_PHONES = "MPO"
-GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
-EXIF_ORIENTATION = 0x0112
-
-# Colour is judged on a thumbnail of at most this many pixels a side, where the chroma noise of JPEG averages out.
-THUMBNAIL_SIDE = 32
-# JPEG is decoded at a reduced scale that stays above this, so that averaging is still left to the thumbnail.
-DRAFT_SIDE = 8 * THUMBNAIL_SIDE
-# Grey: 99 % of the thumbnail is nearer than this to neutral, in CIE Lab. Set on 8,800 web photos of scenes and of
-# objects and on made-up noise: grey photos with RGB noise of sigma 3, in 4:2:0 JPEG of quality 75 to 95, are below
-# 2.3 from 64 pixels up; every photo below 2.5 looked black and white; the least colourful misty landscape had 3.4.
-GREY_CHROMA = 2.5
-# Toned: what a smooth function of lightness leaves unexplained of the colour, root mean square, in CIE Lab. Set on the
-# same photos: below it lie toned prints, but also scenes of a single hue (mist, snow at dusk, open sea), and the
-# two cannot be told apart by colour alone, which is why toned photos are kept unless asked otherwise. A strong tone
-# in a small and heavily compressed JPEG can lie above it.
-TONED_RESIDUAL = 1.2
-TONED_DEGREE = 5
-
-# sRGB to CIE XYZ, each row divided by the white point D65.
-RGB_TO_XYZ = np.array(
-    [
-        [0.4124564 / 0.9504700, 0.3575761 / 0.9504700, 0.1804375 / 0.9504700],
-        [0.2126729, 0.7151522, 0.0721750],
-        [0.0193339 / 1.0888300, 0.1191920 / 1.0888300, 0.9503041 / 1.0888300],
-    ]
-)
-
-CHUNK = 16  # files a task: small, so that progress is smooth and Ctrl-C waits for little
-PARALLEL_FROM = 64  # files: below, starting worker processes takes longer than the work
-CHUNKS_IN_FLIGHT = 3  # for each worker, so that none waits and little is left to finish after Ctrl-C
-NEVER_REUSED = -1  # as a modification time: matches no file
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +114,7 @@ class Manifest:
             DataError: The file cannot be written.
         """
         header = {"version": MANIFEST_VERSION, "root": str(self.root), **self.rules}
-        with _written_whole(path) as file:
+        with files.whole_text(path) as file:
             file.write(MANIFEST_MARK + json.dumps(header) + "\n")
             # Every text is quoted: a file name may hold line ends, and not every Python quotes a lone "\r" by itself.
             writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
@@ -269,299 +214,6 @@ def prepare(
         "labels": None if labels is None else str(labels),
     }
     return Manifest(root=folder.resolve(), photos=photos, rules=rules)
-
-
-# --- the survey ------------------------------------------------------------------------------------------------------
-
-
-class Facts(NamedTuple):
-    """What is true of one file, whatever the rules.
-
-    Attributes:
-        path: Relative to the surveyed folder, with ``/``.
-        size: Bytes.
-        mtime_ns: When the file was last changed.
-        width: Pixels, after the EXIF orientation is applied; 0 where unknown.
-        height: Pixels, likewise.
-        orientation: EXIF orientation, 1 to 8.
-        fault: "", "unreadable", "too large", "format" or "grey".
-        toned: Whether it is a toned monochrome.
-    """
-
-    path: str
-    size: int
-    mtime_ns: int
-    width: int
-    height: int
-    orientation: int
-    fault: str
-    toned: bool
-
-
-class Candidate(NamedTuple):
-    """A file to survey: relative path, bytes, and when it was last changed."""
-
-    path: str
-    size: int
-    mtime_ns: int
-
-
-def survey(
-    folder: Path,
-    survey_file: Path,
-    *,
-    include: Sequence[str] = (),
-    workers: int | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
-) -> list[Facts]:
-    """Facts on every picture in a folder; only files that are new or changed since the last survey are decoded.
-
-    Args:
-        folder: Where the photos lie.
-        survey_file: JSON lines, a line a file, added to as the survey goes on, so that it can be stopped at any time.
-        include: Patterns for relative paths; all pictures when empty.
-        workers: Processes that decode; all processors when None.
-        on_progress: Called with the number of files surveyed and the number of all.
-
-    Returns:
-        The facts, sorted by path.
-
-    Raises:
-        DataError: The folder is missing or the survey file cannot be written.
-    """
-    if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder: give the folder that holds the photos")
-    everything = sorted(_candidates(folder))
-    wanted = [c for c in everything if not include or any(fnmatchcase(c.path, pattern) for pattern in include)]
-    known, lines = _read_survey(survey_file)
-    todo = [c for c in wanted if not _is_current(known.get(c.path), c)]
-    done = len(wanted) - len(todo)
-    report = on_progress or (lambda done, total: None)
-    report(done, len(wanted))
-    if todo:
-        with _appended(survey_file, anew=lines == 0) as file, closing(_examine_all(folder, todo, workers)) as chunks:
-            for chunk in chunks:
-                file.writelines(json.dumps(facts) + "\n" for facts in chunk)
-                file.flush()
-                known.update((facts.path, facts) for facts in chunk)
-                lines += len(chunk)
-                done += len(chunk)
-                report(done, len(wanted))
-    # Files that `include` leaves out this time stay known.
-    present = {c.path for c in everything}
-    current = [facts for path, facts in known.items() if path in present]
-    if len(current) != lines:
-        _write_survey(survey_file, current)
-    return [known[c.path] for c in wanted]
-
-
-def _candidates(folder: Path) -> Iterator[Candidate]:
-    """Picture files at any depth, by their suffix. Each real folder is entered once, so links that loop do no harm."""
-    seen = set()
-    folders: list[str] = [""]
-    links: list[str] = []
-    while folders or links:
-        # Links last: a folder that is both here and linked to keeps its own name.
-        inside = folders.pop() if folders else links.pop(0)
-        try:
-            status = os.stat(folder / inside)  # noqa: PTH116
-            entries = sorted(os.scandir(folder / inside), key=lambda entry: entry.name)
-        except OSError:
-            continue
-        if (status.st_dev, status.st_ino) in seen:
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        for entry in entries:
-            path = f"{inside}/{entry.name}" if inside else entry.name
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                (links if entry.is_symlink() else folders).append(path)
-            elif os.path.splitext(entry.name)[1].lower() in SUFFIXES and entry.is_file():  # noqa: PTH122
-                status = entry.stat()
-                yield Candidate(path, status.st_size, status.st_mtime_ns)
-
-
-def _is_current(facts: Facts | None, candidate: Candidate) -> bool:
-    return facts is not None and facts[:3] == candidate
-
-
-def _read_survey(path: Path) -> tuple[dict[str, Facts], int]:
-    """Facts by path, and the number of lines they came from: 0 where there is no survey of this version.
-
-    A line that is cut off or damaged is passed over, and its file surveyed again.
-    """
-    known: dict[str, Facts] = {}
-    lines = 0
-    try:
-        with path.open(encoding="ascii", errors="replace") as file:
-            header = file.readline()
-            if header != json.dumps(SURVEY_HEADER) + "\n":
-                if header and not header.startswith(SURVEY_MARK):
-                    raise DataError(f"{path} is not a survey: give another name, so that it is not overwritten")
-                return {}, 0
-            for line in file:
-                lines += 1
-                try:
-                    facts = Facts(*json.loads(line))
-                except (ValueError, TypeError):
-                    continue
-                known[facts.path] = facts
-    except FileNotFoundError:
-        return {}, 0
-    except OSError as error:
-        raise DataError(f"cannot read the survey {path}: {error.strerror}") from error
-    return known, lines
-
-
-@contextmanager
-def _appended(path: Path, *, anew: bool) -> Iterator[TextIO]:
-    """The survey file, open for adding lines to it, whatever its last line was when an earlier survey was stopped."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if anew:
-            path.write_text(json.dumps(SURVEY_HEADER) + "\n", encoding="ascii")
-        elif not _ends_its_line(path):
-            with path.open("a", encoding="ascii") as file:
-                file.write("\n")
-        file = path.open("a", encoding="ascii")
-    except OSError as error:
-        raise DataError(f"cannot write the survey {path}: {error.strerror}") from error
-    with file:
-        yield file
-
-
-def _ends_its_line(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read() == b"\n"
-
-
-def _write_survey(path: Path, facts: Iterable[Facts]) -> None:
-    with _written_whole(path) as file:
-        file.write(json.dumps(SURVEY_HEADER) + "\n")
-        file.writelines(json.dumps(each) + "\n" for each in facts)
-
-
-def _examine_all(folder: Path, todo: Sequence[Candidate], workers: int | None) -> Generator[list[Facts], None, None]:
-    """Facts on all files, a chunk at a time, in no particular order."""
-    workers = workers or os.cpu_count() or 1
-    chunks = (todo[start : start + CHUNK] for start in range(0, len(todo), CHUNK))
-    if workers == 1 or len(todo) < PARALLEL_FROM:
-        for chunk in chunks:
-            yield _examine_chunk(folder, chunk)
-        return
-    # Spawned, not forked: the caller may have started TensorFlow, whose threads do not survive a fork.
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
-    running: set[Future[list[Facts]]] = set()
-    try:
-        while True:
-            room = CHUNKS_IN_FLIGHT * workers - len(running)
-            running |= {pool.submit(_examine_chunk, folder, chunk) for chunk in islice(chunks, room)}
-            if not running:
-                return
-            finished, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in finished:
-                yield future.result()
-    except BrokenProcessPool as error:
-        raise DataError(
-            f"a process that read photos in {folder} was ended, perhaps for lack of memory: "
-            "run it again with fewer workers, and it goes on from here"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    # Ctrl-C reaches every process of a terminal: the parent alone answers it, and ends the workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """Ends this worker when its parent is killed: it would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _examine_chunk(folder: Path, chunk: Sequence[Candidate]) -> list[Facts]:
-    return [_examine(folder, candidate) for candidate in chunk]
-
-
-def _examine(folder: Path, candidate: Candidate) -> Facts:
-    """Decodes one picture."""
-    nothing = Facts(*candidate, width=0, height=0, orientation=1, fault="unreadable", toned=False)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(folder / candidate.path, formats=KNOWN_FORMATS) as image:
-                width, height, orientation, fault, toned = _examine_image(image)
-                return Facts(*candidate, width, height, orientation, fault, toned)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError):
-        return nothing._replace(fault="too large")
-    except OSError as error:
-        # Pillow's complaints have no number. What the system says, such as a permission denied, is no fact about the
-        # picture and may pass without the file changing, so it is asked again next time.
-        return nothing if error.errno is None else nothing._replace(mtime_ns=NEVER_REUSED)
-    except Exception:  # a damaged picture can make Pillow raise almost anything
-        return nothing
-
-
-def _examine_image(image: Image.Image) -> tuple[int, int, int, str, bool]:
-    """Width, height, orientation, fault and toned of an opened picture.
-
-    Raises:
-        Exception: The picture cannot be decoded to its end.
-    """
-    width, height = image.size
-    image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))
-    image.load()
-    orientation = _orientation(image)
-    if orientation >= 5:
-        width, height = height, width
-    moving = image.format == "WEBP" and getattr(image, "n_frames", 1) > 1
-    if moving or image.format not in (*TRAINING_FORMATS, JPEG_OF_PHONES):
-        return width, height, orientation, "format", False
-    if image.mode in GREY_MODES:
-        return width, height, orientation, "grey", False
-    grey, toned = judge_colour(image)
-    return width, height, orientation, "grey" if grey else "", toned
-
-
-def _orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 to 8; 1 where there is none or where it makes no sense."""
-    try:
-        value = image.getexif().get(EXIF_ORIENTATION)
-    except Exception:  # broken EXIF in a sound picture can make Pillow raise almost anything
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
-def judge_colour(image: Image.Image) -> tuple[bool, bool]:
-    """Whether a picture is grey, and whether it is a toned monochrome (sepia, selenium, cyanotype).
-
-    Args:
-        image: Any size and mode.
-    """
-    thumbnail = image.convert("RGB")
-    thumbnail.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX)
-    lab = _rgb_to_lab(np.asarray(thumbnail, np.float64).reshape(-1, 3) / 255.0)
-    if np.percentile(np.hypot(lab[:, 1], lab[:, 2]), 99) < GREY_CHROMA:
-        return True, False
-    powers = np.vander(lab[:, 0] / 50.0 - 1.0, TONED_DEGREE + 1)
-    residual = lab[:, 1:] - powers @ np.linalg.lstsq(powers, lab[:, 1:])[0]
-    return False, bool(np.sqrt(np.mean(np.sum(residual**2, axis=1))) < TONED_RESIDUAL)
-
-
-def _rgb_to_lab(rgb: np.ndarray) -> np.ndarray:
-    """CIE Lab (D65) of sRGB colours in 0..1, both of shape (n, 3)."""
-    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    xyz = linear @ RGB_TO_XYZ.T
-    x, y, z = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16.0 / 116.0).T
-    return np.stack([116.0 * y - 16.0, 500.0 * (x - y), 200.0 * (y - z)], axis=1)
 
 
 # --- the rules -------------------------------------------------------------------------------------------------------
@@ -691,25 +343,6 @@ def _reasons(photos: Iterable[Photo]) -> Mapping[str, int]:
 
 
 # --- the manifest's file ---------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _written_whole(path: Path) -> Iterator[TextIO]:
-    """A text file under a temporary name beside `path`, which takes its place once it is whole.
-
-    Raises:
-        DataError: It cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            yield file
-        temporary.replace(path)
-    except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _to_row(photo: Photo) -> list[str | int]:

@@ -71,7 +71,12 @@ def unet_with_class_branch(
 
     Args:
         classes: Number of classes.
-        size, width, depth, max_width, dropout, dtype: As in `unet`; at least four blocks deep.
+        size: As in `unet`, at least 64.
+        width: As in `unet`.
+        depth: As in `unet`, at least 4.
+        max_width: As in `unet`.
+        dropout: As in `unet`, and in the head.
+        dtype: As in `unet`.
 
     Returns:
         A model from L (batch, size, size, 1) to ``{"ab": (batch, size, size, 2), "logits": (batch, classes)}``.

@@ -57,9 +57,7 @@ def locate(folder: str) -> Path:
     name, _, inside = folder.removeprefix(PACKAGE).partition("/")
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
-        raise DataError(
-            f"data.folder: no Python package {name} here; install it (pip install {name.replace('skimage', 'scikit-image')})"
-        )
+        raise DataError(f"data.folder: no Python package {name} here; install it, or name another folder with --data")
     return Path(spec.submodule_search_locations[0], inside)
 
 

@@ -153,13 +153,13 @@ class Recipe(_Table):
         step = 2**self.network.depth
         if self.data.size % step:
             raise ValueError(
-                f"data.size: {self.data.size} is not a multiple of {step}, which network.depth = {self.network.depth} needs"
+                f"data.size: {self.data.size} is no multiple of {step}, as network.depth = {self.network.depth} needs"
             )
         if self.classification.weight and (self.network.depth < 4 or self.data.size < 64):
             raise ValueError("classification.weight: the class branch needs network.depth >= 4 and data.size >= 64")
         if self.objective.kind == "wgan-gp" and self.network.critic_batchnorm:
             raise ValueError(
-                "network.critic_batchnorm: must be false for objective.kind = wgan-gp, whose penalty holds for single photos"
+                "network.critic_batchnorm: must be false for objective.kind = wgan-gp (its penalty is of single photos)"
             )
         return self
 
@@ -304,10 +304,10 @@ def _keys_beside(path: list[str], tree: Mapping[str, Any]) -> list[str]:
     """The keys that the table around `path` may have, given the kinds that the recipe chose."""
     table: Any = Recipe
     for name in path[:-1]:
-        annotation = table.model_fields[name].annotation
+        annotation: Any = table.model_fields[name].annotation
         kinds = [annotation] if isinstance(annotation, type) else list(annotation.__args__)
         chosen = tree.get(name, {}).get("kind")
-        table = next((kind for kind in kinds if "kind" in kind.model_fields and kind().kind == chosen), kinds[0])
+        table = next((kind for kind in kinds if getattr(kind(), "kind", None) == chosen), kinds[0])
     return list(table.model_fields)
 
 

@@ -1,0 +1,39 @@
+# Two commands: `make quickstart` shows what kcolor does, `make test` whether it does it right.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := runs/quickstart
+
+.PHONY: quickstart test lint clean
+
+# Made anew when what is to be installed changes.
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "kcolor needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+quickstart: $(VENV)/.installed
+	rm -rf $(RUN)
+	$(BIN)/kcolor fit recipes/quickstart.toml -o $(RUN)
+	$(BIN)/kcolor colorize --model $(RUN) --split test --side-by-side -o $(RUN)/coloured
+	$(BIN)/kcolor export $(RUN) --saved-model --tflite -o exports
+	@echo
+	@echo "What to look at:"
+	@echo "  before and after    $$(ls $(RUN)/coloured/*)   (a photo that training did not see)"
+	@echo "  what it has learnt  $$(ls $(RUN)/samples/* | tail -n 1)   (grey | prediction | truth)"
+	@echo "  loss curves         $(RUN)/curves.png"
+	@echo "  exported models     exports/quickstart/"
+	@echo "Three photographs teach nothing about a fourth: its colours show that every part works, and no more."
+
+test: $(VENV)/.installed lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
