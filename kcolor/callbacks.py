@@ -131,7 +131,7 @@ class Samples(keras.callbacks.Callback):
         self.rgb = rgb
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        l, ab = color.split(self.rgb)  # noqa: E741
+        l, ab = color.split(self.rgb)
         grey = color.merge(l, 0 * ab).numpy()
         prediction = color.merge(l, self.model.generator(l, training=False)["ab"]).numpy()
         sheet = pictures.grid(list(zip(grey, prediction, self.rgb, strict=True)))

@@ -183,8 +183,9 @@ def colorize(photos: tuple[Path, ...], output: Path, model: Path | None, side_by
         raise click.UsageError("name photos or folders, or a --split of the run")
     with _quiet_import():
         from kcolor import colorize as verb
+    given = verb.gather(photos)
     chosen = model or run.newest_finished().path
-    pairs = verb.targets(verb.held_out(chosen, split) if split else verb.gather(photos), output)
+    pairs = verb.targets(given or verb.held_out(chosen, str(split)), output)
     generator = verb.load_generator(chosen)
     click.echo(f"model: {chosen}", err=True)
     failed = 0
@@ -207,10 +208,10 @@ def export(run_or_model: Path | None, saved_model: bool, tflite: bool, output: P
 
     if not (saved_model or tflite):
         raise click.UsageError("say what to export: --saved-model, --tflite, or both")
+    chosen = run_or_model or run.newest_finished().path
     with _quiet_import():
         from kcolor import export as verb
         from kcolor.colorize import load_generator
-    chosen = run_or_model or run.newest_finished().path
     generator = load_generator(chosen)
     formats = ["saved_model"] * saved_model + ["tflite float32", "tflite float16"] * tflite
     folder = output / (name or chosen.stem)

@@ -76,7 +76,7 @@ def split(rgb: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return lab[..., :1] / L_SCALE - 1.0, lab[..., 1:] / AB_SCALE
 
 
-def merge(l: tf.Tensor, ab: tf.Tensor) -> tf.Tensor:  # noqa: E741 - L is what the field calls it
+def merge(l: tf.Tensor, ab: tf.Tensor) -> tf.Tensor:
     """Join lightness and colour into a picture; the inverse of `split`.
 
     Args:

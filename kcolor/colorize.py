@@ -60,7 +60,7 @@ def predict(generator: keras.Model, rgb: tf.Tensor) -> tf.Tensor:
     Returns:
         ab (size, size, 2), scaled to [-1, 1].
     """
-    l, _ = color.split(image.fit_square(rgb, generator.input_shape[1]))  # noqa: E741
+    l, _ = color.split(image.fit_square(rgb, generator.input_shape[1]))
     return generator(l[tf.newaxis], training=False)["ab"][0]
 
 
@@ -74,7 +74,7 @@ def join(rgb: tf.Tensor, ab: tf.Tensor) -> tf.Tensor:
     Returns:
         (height, width, 3) uint8.
     """
-    l, _ = color.split(rgb)  # noqa: E741
+    l, _ = color.split(rgb)
     return color.merge(l, tf.image.resize(ab, tf.shape(rgb)[:2]))
 
 

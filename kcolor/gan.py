@@ -65,7 +65,7 @@ class ColorGAN(keras.Model):
 
     _critic_names: tuple[str, ...] = ("critic",)
 
-    def critic_terms(self, l: tf.Tensor, ab: tf.Tensor, fake: tf.Tensor) -> dict[str, tf.Tensor]:  # noqa: E741
+    def critic_terms(self, l: tf.Tensor, ab: tf.Tensor, fake: tf.Tensor) -> dict[str, tf.Tensor]:
         """The critic's loss as "critic", with the terms it is made of beside it.
 
         Args:
@@ -86,7 +86,7 @@ class ColorGAN(keras.Model):
 
     def generator_terms(
         self,
-        l: tf.Tensor,  # noqa: E741
+        l: tf.Tensor,
         ab: tf.Tensor,
         labels: tf.Tensor,
         outputs: dict[str, tf.Tensor],
@@ -121,14 +121,14 @@ class ColorGAN(keras.Model):
         """The running means that `fit` and `evaluate` report and reset."""
         return [*self.train_trackers.values(), *self.test_trackers.values()]
 
-    def call(self, l: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:  # noqa: E741
+    def call(self, l: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
         """What the generator makes of L (batch, size, size, 1)."""
         return self.generator(l, training=training)
 
     def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One batch: the critic learns, and in its turn the generator."""
         rgb, labels = data
-        l, ab = color.split(rgb)  # noqa: E741
+        l, ab = color.split(rgb)
         with tf.GradientTape() as generator_tape:
             outputs = self.generator(l, training=True)
 
@@ -161,7 +161,7 @@ class ColorGAN(keras.Model):
     def test_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One batch in inference mode: the reconstruction error, beside that of the all-grey answer."""
         rgb, labels = data
-        l, ab = color.split(rgb)  # noqa: E741
+        l, ab = color.split(rgb)
         outputs = self.generator(l, training=False)
         error = _RECONSTRUCTION[self.reconstruction]
         terms = {"reconstruction": error(ab, outputs["ab"]), "grey": error(ab, tf.zeros_like(ab))}
@@ -227,16 +227,16 @@ class ConditionalGAN(ColorGAN):
         super().__init__(generator, critic, **kwargs)
         self.real_target = real_target
 
-    def critic_terms(self, l: tf.Tensor, ab: tf.Tensor, fake: tf.Tensor) -> dict[str, tf.Tensor]:  # noqa: E741, D102
+    def critic_terms(self, l: tf.Tensor, ab: tf.Tensor, fake: tf.Tensor) -> dict[str, tf.Tensor]:
         # Two calls: batch normalization is to see real and generated pictures apart.
         real_scores = self.critic([l, ab], training=True)
         fake_scores = self.critic([l, fake], training=True)
         return {"critic": losses.cgan_critic(real_scores, fake_scores, self.real_target)}
 
-    def adversarial(self, scores: tf.Tensor) -> tf.Tensor:  # noqa: D102
+    def adversarial(self, scores: tf.Tensor) -> tf.Tensor:
         return losses.cgan_generator(scores)
 
-    def get_config(self) -> dict[str, Any]:  # noqa: D102
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "real_target": self.real_target}
 
 
@@ -252,19 +252,19 @@ class WassersteinGAN(ColorGAN):
         super().__init__(generator, critic, **kwargs)
         self.clip = clip
 
-    def critic_terms(self, l: tf.Tensor, ab: tf.Tensor, fake: tf.Tensor) -> dict[str, tf.Tensor]:  # noqa: E741, D102
+    def critic_terms(self, l: tf.Tensor, ab: tf.Tensor, fake: tf.Tensor) -> dict[str, tf.Tensor]:
         real_scores = self.critic([l, ab], training=True)
         fake_scores = self.critic([l, fake], training=True)
         return {"critic": losses.wasserstein_critic(real_scores, fake_scores)}
 
-    def adversarial(self, scores: tf.Tensor) -> tf.Tensor:  # noqa: D102
+    def adversarial(self, scores: tf.Tensor) -> tf.Tensor:
         return losses.wasserstein_generator(scores)
 
-    def constrain_critic(self) -> None:  # noqa: D102
+    def constrain_critic(self) -> None:
         for variable in self.critic.trainable_variables:
             variable.assign(tf.clip_by_value(variable.value, -self.clip, self.clip))
 
-    def get_config(self) -> dict[str, Any]:  # noqa: D102
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "clip": self.clip}
 
 
@@ -294,9 +294,9 @@ class WassersteinGANGP(ColorGAN):
         self.penalty = penalty
         self.mixing_seed = keras.random.SeedGenerator(seed)
 
-    def critic_terms(  # noqa: D102
+    def critic_terms(
         self,
-        l: tf.Tensor,  # noqa: E741
+        l: tf.Tensor,
         ab: tf.Tensor,
         fake: tf.Tensor,
         mixing: tf.Tensor | None = None,
@@ -310,8 +310,8 @@ class WassersteinGANGP(ColorGAN):
         penalty = losses.gradient_penalty(lambda x: self.critic([l, x], training=True), ab, fake, mixing)
         return {"critic": wasserstein + self.penalty * penalty, "wasserstein": wasserstein, "penalty": penalty}
 
-    def adversarial(self, scores: tf.Tensor) -> tf.Tensor:  # noqa: D102
+    def adversarial(self, scores: tf.Tensor) -> tf.Tensor:
         return losses.wasserstein_generator(scores)
 
-    def get_config(self) -> dict[str, Any]:  # noqa: D102
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "penalty": self.penalty, "seed": self.mixing_seed.get_config()["seed"]}

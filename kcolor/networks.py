@@ -44,7 +44,7 @@ def unet(
         ValueError: `size` is not a multiple of 2**depth, or depth is under 2.
     """
     _check(size, depth)
-    l = keras.Input((size, size, 1), name="l")  # noqa: E741 - L is what the field calls it
+    l = keras.Input((size, size, 1), name="l")
     skips = _encode(l, _widths(width, depth, max_width), dtype)
     ab = _decode(skips[-1], skips[:-1], dropout, dtype)
     return keras.Model(l, {"ab": ab}, name="generator")
@@ -89,7 +89,7 @@ def unet_with_class_branch(
         raise ValueError(f"the class branch needs depth >= 4 and size >= 64, not {depth} and {size}")
     if classes < 2:
         raise ValueError(f"the class branch needs at least 2 classes, not {classes}")
-    l = keras.Input((size, size, 1), name="l")  # noqa: E741
+    l = keras.Input((size, size, 1), name="l")
     skips = _encode(l, _widths(width, depth, max_width), dtype)
 
     x = skips[2]
@@ -138,7 +138,7 @@ def patchgan(
         A model from [L (batch, size, size, 1), ab (batch, size, size, 2)] to (batch, patches, patches, 1):
         logits for a conditional GAN, scores for a Wasserstein critic.
     """
-    l = keras.Input((size, size, 1), name="l")  # noqa: E741
+    l = keras.Input((size, size, 1), name="l")
     ab = keras.Input((size, size, 2), name="ab")
     x = layers.Concatenate(dtype=dtype, name="lab")([l, ab])
     for i in range(strided):
@@ -165,7 +165,7 @@ def _widths(width: int, depth: int, max_width: int) -> list[int]:
     return [min(width * 2**i, max_width) for i in range(depth)]
 
 
-def _encode(l: Any, widths: list[int], dtype: str) -> list[Any]:  # noqa: E741
+def _encode(l: Any, widths: list[int], dtype: str) -> list[Any]:
     """The outputs of all encoder blocks, the bottleneck last."""
     outputs = [l]
     for i, channels in enumerate(widths):

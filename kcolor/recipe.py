@@ -219,7 +219,7 @@ def bundled() -> list[Path]:
     """The recipes that come with the package, by name."""
     inside = Path(__file__).parent / "recipes"  # in an installed package
     folder = inside if inside.is_dir() else Path(__file__).parents[1] / "recipes"  # in a checkout
-    return sorted(folder.glob("*.toml"))
+    return sorted(folder.glob("*.toml"), key=lambda path: path.stem)
 
 
 def headline(path: Path) -> str:

@@ -3,6 +3,17 @@
 from pathlib import Path
 
 import pytest
+from made import fill
+
+from kcolor.run import Run
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch) -> Path:
+    """Surveys are kept here, not in the cache of the person who runs the tests."""
+    path = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(path))
+    return path
 
 
 @pytest.fixture
@@ -10,3 +21,22 @@ def folder(tmp_path: Path) -> Path:
     path = tmp_path / "photos"
     path.mkdir()
     return path
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory) -> Path:
+    """Sixteen colour photos of 64 pixels in two classes."""
+    folder = tmp_path_factory.mktemp("photos")
+    return fill(folder, [f"{scene}/{i}.png" for scene in ("forest", "sea") for i in range(8)])
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, photos) -> Run:
+    """A finished run, ``runs/tiny`` of the directory that its path is in: narrow, with a class branch."""
+    from kcolor import fit, manifest, recipe
+
+    folder = tmp_path_factory.mktemp("work")
+    found = manifest.prepare(photos, survey_file=folder / "survey.jsonl", split=(0.6, 0.2, 0.2), workers=1)
+    changes = ["data.size=64", "network.depth=4", "network.width=4", "network.critic_width=4", "train.batch_size=2"]
+    changes += ["train.steps_per_epoch=5", "train.epochs=1"]
+    return fit.fit(recipe.load(recipe.find("wgan"), changes), found, folder / "runs" / "tiny", name="wgan")

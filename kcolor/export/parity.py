@@ -31,7 +31,7 @@ def difference(generator: keras.Model, artifact: Path, loader: str) -> float:
     # Smooth shades with grain, from the darkest to the lightest: what an L looks like.
     y, x = np.mgrid[0:size, 0:size] / size
     shades = 0.8 * np.sin(2 * np.pi * (2 * x + 3 * y * y)) + 0.2 * np.random.default_rng(0).uniform(-1, 1, (size, size))
-    l = shades[np.newaxis, :, :, np.newaxis].astype(np.float32)  # noqa: E741
+    l = shades[np.newaxis, :, :, np.newaxis].astype(np.float32)
     expected = generator(l, training=False)["ab"].numpy()
     with tempfile.TemporaryDirectory() as folder:
         given, made = Path(folder, "l.npy"), Path(folder, "ab.npy")

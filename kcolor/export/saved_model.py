@@ -35,7 +35,7 @@ def export(generator: keras.Model, path: Path) -> float:
     def photos(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"colorized_bytes": tf.map_fn(one, image_bytes, fn_output_signature=tf.TensorSpec((), tf.string))}
 
-    def colours(l: tf.Tensor) -> dict[str, tf.Tensor]:  # noqa: E741
+    def colours(l: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"ab": generator(l, training=False)["ab"]}
 
     size = generator.input_shape[1]

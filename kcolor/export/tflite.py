@@ -34,7 +34,7 @@ def export_float16(generator: keras.Model, path: Path) -> float:
 def _export(generator: keras.Model, path: Path, precision: str) -> float:
     size = generator.input_shape[1]
 
-    def colours(l: tf.Tensor) -> dict[str, tf.Tensor]:  # noqa: E741
+    def colours(l: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"ab": generator(l, training=False)["ab"]}
 
     archive = keras.export.ExportArchive()

@@ -1,0 +1,147 @@
+"""Colour conversion against scikit-image, which computes in float64."""
+
+import numpy as np
+import pytest
+import skimage.color
+import tensorflow as tf
+
+from kcolor import color
+
+LEVELS = np.append(np.arange(0, 256, 4), 255)
+GRID = np.stack(np.meshgrid(LEVELS, LEVELS, LEVELS, indexing="ij"), -1).reshape(-1, 3).astype(np.uint8)
+GREYS = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
+RANDOM = np.random.default_rng(0).integers(0, 256, (50_000, 3), np.uint8)
+COLOURS = np.concatenate([GRID, GREYS, RANDOM])
+# Inside the gamut, clear of the kinks of both curves: where derivatives are compared.
+SMOOTH = np.array([[0.5, 0.5, 0.5], [0.9, 0.2, 0.3], [0.2, 0.7, 0.4], [0.3, 0.3, 0.9], [0.02, 0.02, 0.02]])
+
+
+def slopes(function, x):
+    """(points, outputs, inputs): the derivatives that a tape gives."""
+    x = tf.constant(x, tf.float32)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        outputs = tf.unstack(function(x), axis=-1)
+    return np.stack([tape.gradient(output, x).numpy() for output in outputs], axis=1)
+
+
+def numerical_slopes(rgb, step=1e-6):
+    """The same for scikit-image's rgb2lab, by central differences."""
+    return np.stack(
+        [
+            (skimage.color.rgb2lab(rgb + step * axis) - skimage.color.rgb2lab(rgb - step * axis)) / (2 * step)
+            for axis in np.eye(3)
+        ],
+        axis=-1,
+    )
+
+
+def test_lab_is_that_of_scikit_image():
+    np.testing.assert_allclose(color.rgb_to_lab(COLOURS), skimage.color.rgb2lab(COLOURS), rtol=0, atol=1e-3)
+
+
+def test_lab_of_known_colours():
+    # Published values for sRGB red, green and blue under D65.
+    corners = np.array([[0, 0, 0], [255, 255, 255], [255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)
+    lab = [[0, 0, 0], [100, 0, 0], [53.24, 80.09, 67.20], [87.73, -86.18, 83.18], [32.30, 79.19, -107.86]]
+    np.testing.assert_allclose(color.rgb_to_lab(corners), lab, rtol=0, atol=0.02)
+
+
+def test_greys_have_no_colour():
+    lab = color.rgb_to_lab(GREYS).numpy()
+    assert np.abs(lab[:, 1:]).max() < 5e-3  # the published matrix itself leaves 2.5e-3 of b
+    assert (np.diff(lab[:, 0]) > 0).all()
+
+
+def test_rgb_comes_back_before_rounding():
+    back = color.lab_to_rgb(color.rgb_to_lab(COLOURS)).numpy()
+    assert np.abs(back * 255 - COLOURS).max() < 0.05  # of a level; 0.5 would be seen
+
+
+def test_merge_undoes_split_exactly():
+    np.testing.assert_array_equal(color.merge(*color.split(COLOURS)), COLOURS)
+
+
+def test_rgb_of_lab_is_that_of_scikit_image():
+    lab = skimage.color.rgb2lab(COLOURS[::7])
+    np.testing.assert_allclose(color.lab_to_rgb(lab), skimage.color.lab2rgb(lab), rtol=0, atol=1e-4)
+
+
+def test_scaled_values_span_but_never_leave_one():
+    lightness, ab = color.split(COLOURS)
+    assert float(tf.reduce_min(lightness)) == pytest.approx(-1, abs=1e-6)
+    assert float(tf.reduce_max(lightness)) == pytest.approx(1, abs=1e-6)
+    assert float(tf.reduce_min(lightness)) >= -1
+    assert float(tf.reduce_max(lightness)) <= 1
+    assert 0.95 < float(tf.reduce_max(tf.abs(ab))) < 1
+
+
+def test_scaling_by_hand():
+    lightness, ab = color.split(np.array([[255, 0, 0]], np.uint8))
+    np.testing.assert_allclose(lightness, [[53.24 / 50 - 1]], atol=1e-3)
+    np.testing.assert_allclose(ab, [[80.09 / 110, 67.20 / 110]], atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_floats_agree_with_bytes(dtype):
+    some = COLOURS[::11]
+    np.testing.assert_allclose(color.rgb_to_lab(some.astype(dtype) / 255), color.rgb_to_lab(some), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(3,), (8, 3), (2, 2, 2, 3), (1, 2, 1, 4, 3)])
+def test_any_batch_shape(shape):
+    rgb = COLOURS[1000 : 1000 + int(np.prod(shape)) // 3].reshape(shape)
+    lightness, ab = color.split(rgb)
+    assert (lightness.shape, ab.shape) == ((*shape[:-1], 1), (*shape[:-1], 2))
+    np.testing.assert_array_equal(color.merge(lightness, ab), rgb)
+
+
+def test_gradients_are_finite_everywhere():
+    # Past the gamut on every side, and at the kinks of the curves.
+    steps = np.array([-1, -0.1, 0, 0.04045, 0.5, 1, 2])
+    rgb = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(-1, 3)
+    lab = np.stack(np.meshgrid([-50, 0, 8, 50, 100, 150], [-200, 0, 200], [-200, 0, 200]), -1).reshape(-1, 3)
+    for function, points in ((color.rgb_to_lab, rgb), (color.lab_to_rgb, lab)):
+        assert np.isfinite(function(points)).all()
+        assert np.isfinite(slopes(function, points)).all()
+
+
+def test_gradient_is_that_of_scikit_image_by_differences():
+    expected = numerical_slopes(SMOOTH)
+    np.testing.assert_allclose(slopes(color.rgb_to_lab, SMOOTH), expected, rtol=1e-3, atol=0.05)
+    lab = skimage.color.rgb2lab(SMOOTH)
+    # The derivative of the inverse is the inverse of the derivative.
+    np.testing.assert_allclose(slopes(color.lab_to_rgb, lab), np.linalg.inv(expected), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("jit", [False, True], ids=["graph", "xla"])
+def test_graph_and_xla_give_the_eager_numbers(jit):
+    some = COLOURS[::5]
+    forth = tf.function(color.rgb_to_lab, jit_compile=jit)
+    back = tf.function(color.lab_to_rgb, jit_compile=jit)
+    lab = color.rgb_to_lab(some)
+    np.testing.assert_allclose(forth(some), lab, rtol=0, atol=5e-4)
+    np.testing.assert_allclose(back(lab), color.lab_to_rgb(lab), rtol=0, atol=1e-5)
+    merged = tf.function(lambda rgb: color.merge(*color.split(rgb)), jit_compile=jit)(some)
+    np.testing.assert_array_equal(merged, some)
+
+
+def test_bfloat16_is_computed_in_float32():
+    lightness, ab = (tf.cast(part, tf.bfloat16) for part in color.split(COLOURS[::50]))
+    merged = color.merge(lightness, ab)
+    assert merged.dtype == tf.uint8
+    np.testing.assert_array_equal(merged, color.merge(tf.cast(lightness, tf.float32), tf.cast(ab, tf.float32)))
+    rgb = color.lab_to_rgb(tf.constant([[50.0, 20.0, -30.0]], tf.bfloat16))  # all three exact in bfloat16
+    assert rgb.dtype == tf.float32
+    np.testing.assert_allclose(rgb, skimage.color.lab2rgb([[50.0, 20.0, -30.0]]), rtol=0, atol=1e-5)
+
+
+def test_merge_clips_what_is_out_of_gamut():
+    lightness = tf.constant([[1.0], [-1.0], [3.0], [-2.0], [0.0]])
+    ab = tf.constant([[0.0, 0.0], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0], [1.0, 0.0]])
+    merged = color.merge(lightness, ab).numpy()
+    np.testing.assert_array_equal(merged[:4], [[255] * 3, [0] * 3, [255] * 3, [0] * 3])
+    # L 50, a 110: more red and less green than there is.
+    expected = np.round(skimage.color.lab2rgb([[50.0, 110.0, 0.0]]) * 255)
+    np.testing.assert_array_equal(merged[4:], expected)
+    assert (merged[4, 0], merged[4, 1]) == (255, 0)

@@ -1,0 +1,119 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from made import colour, fill
+from PIL import Image
+from skimage.color import rgb2lab
+
+from kcolor import colorize, photo
+from kcolor.errors import DataError, KcolorError, RunError
+
+
+@pytest.fixture(scope="module")
+def generator(finished):
+    return colorize.load_generator(finished.path)
+
+
+def test_the_photo_s_own_lightness_is_kept_at_its_own_size(generator):
+    rgb = np.asarray(colour(300))[:, :201]
+    coloured = colorize.colorize(generator, rgb)
+    assert coloured.shape == rgb.shape
+    assert coloured.dtype == np.uint8
+    # A generator trained for five steps gives faint colours, all inside the gamut, so L is exact to rounding.
+    assert np.abs(rgb2lab(coloured)[..., 0] - rgb2lab(rgb)[..., 0]).max() < 0.7
+
+
+def test_colours_that_are_there_are_not_looked_at(generator):
+    rgb = np.asarray(colour(64))
+    grey = colorize.join(tf.constant(rgb), tf.zeros((1, 1, 2))).numpy()
+    assert np.ptp(grey, axis=2).max() <= 1
+    one, other = (colorize.colorize(generator, picture).astype(int) for picture in (rgb, grey))
+    assert np.abs(one - other).max() <= 3  # grey is rounded to 8 bits
+
+
+def test_colours_are_enlarged_over_the_whole_photo():
+    """A generator that says: red on the left, blue on the right."""
+    ab = np.zeros((8, 8, 2), np.float32)
+    ab[:, :4, 0], ab[:, 4:, 1] = 0.5, -0.5
+    coloured = colorize.join(np.full((100, 200, 3), 128, np.uint8), ab).numpy().astype(int)
+    assert (coloured[:, :80, 0] > coloured[:, :80, 1] + 50).all()
+    assert (coloured[:, 120:, 2] > coloured[:, 120:, 1] + 50).all()
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 500), (500, 1), (63, 65)])
+def test_any_size(generator, height, width):
+    rgb = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    assert colorize.colorize(generator, rgb).shape == (height, width, 3)
+
+
+def test_gather_and_targets(folder):
+    fill(folder, ["a.png", "deep/b.jpg", "deep/c.gif"])
+    (folder / "notes.txt").touch()
+    out = folder.parent / "out"
+    found = colorize.gather([folder, folder / "a.png"])
+    assert [place.as_posix() for _, place in found] == ["a.png", "deep/b.jpg", "deep/c.gif", "a.png"]
+    assert [target for _, target in colorize.targets(found[:3], out)] == [
+        out / "a.png",
+        out / "deep/b.jpg",
+        out / "deep/c.png",
+    ]
+    with pytest.raises(DataError, match="would both become"):
+        colorize.targets(found, out)
+    with pytest.raises(DataError, match="written over"):
+        colorize.targets(colorize.gather([folder / "a.png"]), folder)
+    with pytest.raises(DataError, match="no such file"):
+        colorize.gather([folder / "nothing.png"])
+    (folder / "empty").mkdir()
+    with pytest.raises(DataError, match="no photographs"):
+        colorize.gather([folder / "empty"])
+
+
+def test_one_broken_photo_does_not_stop_the_rest(generator, folder):
+    fill(folder, ["a.png", "c.png"])
+    (folder / "b.png").write_bytes(b"broken")
+    out = folder.parent / "out"
+    pairs = colorize.targets(colorize.gather([folder]), out)
+    outcomes = list(colorize.colorize_files(generator, pairs))
+    assert [outcome.target for outcome in outcomes] == [out / "a.png", None, out / "c.png"]
+    assert "b.png: not a photograph" in str(outcomes[1].error)
+    assert sorted(path.name for path in out.iterdir()) == ["a.png", "c.png"]
+
+
+def test_side_by_side(generator, folder):
+    fill(folder, ["a.png"])
+    pairs = [(folder / "a.png", folder.parent / "out.png")]
+    list(colorize.colorize_files(generator, pairs, side_by_side=True))
+    both = photo.read(folder.parent / "out.png")
+    assert both.shape == (64, 128, 3)
+    assert np.ptp(both[:, :64].astype(int), axis=2).max() <= 1
+    np.testing.assert_array_equal(both[:, 64:], colorize.colorize(generator, photo.read(folder / "a.png")))
+
+
+def test_the_run_s_held_out_photos(finished):
+    held = colorize.held_out(finished.path, "test")
+    assert held
+    assert all(source.is_file() and str(source).endswith(place.as_posix()) for source, place in held)
+    with pytest.raises(KcolorError):
+        colorize.held_out(finished.path.parent, "test")
+
+
+def test_models_that_cannot_be_used(finished, tmp_path):
+    with pytest.raises(RunError, match="not a run directory"):
+        colorize.load_generator(tmp_path)
+    with pytest.raises(RunError, match="no such run or model"):
+        colorize.load_generator(tmp_path / "nothing")
+    whole = finished.generator.read_bytes()
+    (tmp_path / "cut.keras").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(RunError, match="not a whole Keras model"):
+        colorize.load_generator(tmp_path / "cut.keras")
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(RunError, match="not finished"):
+        colorize.load_generator(tmp_path)
+
+
+def test_the_best_generator_can_be_used(finished):
+    assert colorize.load_generator(finished.best).input_shape == (None, 64, 64, 1)
+    assert Image.open(max(finished.samples.iterdir())).size[0] == 3 * 68 + 4
+    assert Path(finished.generator).stat().st_size > 0

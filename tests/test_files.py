@@ -1,0 +1,46 @@
+import os
+
+import pytest
+
+from kcolor import files
+from kcolor.errors import DataError
+
+
+def test_the_new_file_takes_the_old_one_s_place(tmp_path):
+    target = tmp_path / "deep" / "a.txt"
+    files.write_text(target, "one")
+    files.write_text(target, "two")
+    assert target.read_text() == "two"
+    assert os.listdir(target.parent) == ["a.txt"]  # noqa: PTH208
+
+
+def test_a_block_that_fails_leaves_the_old_file(tmp_path):
+    target = tmp_path / "a.txt"
+    files.write_text(target, "one")
+    with pytest.raises(ZeroDivisionError), files.replacing(target) as temporary:
+        temporary.write_text("half")
+        1 / 0  # noqa: B018
+    assert target.read_text() == "one"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_folders_are_replaced_too(tmp_path):
+    target = tmp_path / "model"
+    for content in ("one", "two"):
+        with files.replacing(target) as temporary:
+            temporary.mkdir()
+            (temporary / content).touch()
+    assert [path.name for path in target.iterdir()] == ["two"]
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_any_file_name_can_be_written(tmp_path):
+    name = os.fsdecode(b"caf\xe9.jpg")
+    files.write_text(tmp_path / "a.txt", name)
+    assert (tmp_path / "a.txt").read_bytes() == b"caf\xe9.jpg"
+
+
+def test_where_nothing_can_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="cannot be written"):
+        files.write_text(tmp_path / "file" / "a.txt", "text")

@@ -1,0 +1,306 @@
+"""Training as a person does it, killed and resumed."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from made import colour, fill
+from PIL import Image
+
+from kcolor import checkpoint, fit, manifest, recipe
+from kcolor.errors import DataError, RunError
+from kcolor.run import Run
+
+NARROW = ["data.size=32", "network.depth=4", "network.width=4", "network.critic_width=4", "network.critic_strided=2"]
+NARROW += ["train.batch_size=2", "train.steps_per_epoch=4", "train.epochs=2"]
+NARROW += ["data.split=[0.6,0.2,0.2]"]
+SIXTY_FOUR = ["data.size=64"]  # as the class branch needs
+
+
+def narrow(name: str = "gan", *changes: str) -> recipe.Recipe:
+    return recipe.load(recipe.find(name), [*NARROW, *changes])
+
+
+def surveyed(photos: Path) -> manifest.Manifest:
+    survey_file = photos.parent / "survey.jsonl"
+    return manifest.prepare(photos, survey_file=survey_file, split=(0.6, 0.2, 0.2), workers=1)
+
+
+def command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "kcolor", *(str(argument) for argument in arguments)]
+
+
+def kcolor(*arguments: str | Path, status: int = 0) -> str:
+    done = subprocess.run(command(*arguments), capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stderr
+    return done.stdout + done.stderr
+
+
+def settings(*changes: str) -> list[str]:
+    return [word for change in (*NARROW, *changes) for word in ("--set", change)]
+
+
+def everything(run: Path) -> dict[str, np.ndarray]:
+    """All that the last checkpoint holds."""
+    reader = tf.train.load_checkpoint(str(checkpoint.find(Run(run).checkpoints)[0].path / "state"))
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in name}
+
+
+def assert_same_run(left: Path, right: Path) -> None:
+    """Bit for bit: weights, optimizers, random states, and what the history says of the losses."""
+    one, other = everything(left), everything(right)
+    assert one.keys() == other.keys()
+    assert [name for name in one if not np.array_equal(one[name], other[name])] == []
+    timings = {"seconds", "photos_per_second"}
+    histories = [
+        [{key: value for key, value in entry.items() if key not in timings} for entry in Run(run).read_history()]
+        for run in (left, right)
+    ]
+    assert histories[0] == histories[1]
+    models = [keras.models.load_model(Run(run).generator, compile=False) for run in (left, right)]
+    for mine, yours in zip(models[0].weights, models[1].weights, strict=True):
+        np.testing.assert_array_equal(mine, yours)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [("gan", []), ("wgan", SIXTY_FOUR)],
+    ids=["gan", "wgan with penalty, classes and 5 critic steps"],
+)
+def test_killed_runs_end_as_if_they_had_not_been(photos, tmp_path, name, changes):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    words = ["fit", name, "--data", photos, *settings(*changes, "train.checkpoint_minutes=0")]
+    kcolor(*words, "-o", whole)
+    # Killed twice, at whatever step it is: once within the first epoch, once within the second.
+    for step in (2, 6):
+        resume = ["--resume"] if killed.exists() else []
+        process = subprocess.Popen(
+            command(*words, "-o", killed, *resume), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + 120
+        while not any(c.step >= step for c in checkpoint.find(Run(killed).checkpoints)):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        process.kill()
+        process.wait()
+    assert not Run(killed).generator.exists()
+    kcolor(*words, "-o", killed, "--resume")
+    assert_same_run(whole, killed)
+
+
+def test_sigterm_saves_and_says_how_to_go_on(photos, tmp_path):
+    run = tmp_path / "run"
+    words = ["fit", "gan", "--data", photos, *settings("train.steps_per_epoch=100000")]
+    process = subprocess.Popen(command(*words, "-o", run), stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not Run(run).tensorboard.exists():  # training has begun
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(1)
+    process.terminate()
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM
+    (kept,) = checkpoint.find(Run(run).checkpoints)
+    assert f"stopped at step {kept.step}, saved in {run}; go on with: kcolor fit --resume -o {run}" in said
+    assert "Traceback" not in said
+
+
+def test_a_run_directory_tells_all(photos, tmp_path):
+    run = fit.fit(narrow(), surveyed(photos), tmp_path / "run", name="gan")
+    assert recipe.load(run.recipe) == narrow()
+    info = run.read_info()
+    assert info["recipe"] == "gan"
+    assert info["seed"] == 0
+    assert info["tensorflow"] == tf.__version__
+    assert info["manifest_sha256"] == manifest.Manifest.load(run.manifest).sha256
+    history = run.read_history()
+    assert [(entry["epoch"], entry["step"]) for entry in history] == [(1, 4), (2, 8)]
+    assert {"generator", "critic", "adversarial", "reconstruction"} <= history[0].keys()
+    assert {"val_reconstruction", "val_grey"} <= history[0].keys()
+    assert history[0]["learning_rate"] > history[1]["learning_rate"]  # falls by cosine
+    assert [c.step for c in checkpoint.find(run.checkpoints)] == [8, 4]
+    assert run.best.is_file()
+    with Image.open(run.curves) as curves:
+        assert curves.format == "PNG"
+    # grey | prediction | truth, a row a photo
+    assert [path.name for path in sorted(run.samples.iterdir())] == ["epoch-0001.png", "epoch-0002.png"]
+    photos_shown = min(fit.SAMPLES, len(surveyed(photos).split("val")))
+    with Image.open(run.samples / "epoch-0002.png") as sheet:
+        assert sheet.size == (3 * 36 + 4, photos_shown * 36 + 4)
+        grey = np.asarray(sheet)[4:36, 4:36].astype(int)
+    assert np.abs(grey[..., 0] - grey[..., 2]).max() <= 1
+    assert list(run.tensorboard.rglob("events.out.tfevents.*"))
+    generator = keras.models.load_model(run.generator)
+    assert generator.count_params() > 0
+    leftovers = [path for path in run.path.rglob(".*") if path != run.path]
+    assert leftovers == []
+
+
+def test_a_finished_run_goes_on_to_more_epochs(photos, tmp_path):
+    fit.fit(narrow(), surveyed(photos), tmp_path / "run")
+    run = fit.resume(narrow("gan", "train.epochs=3"), tmp_path / "run")
+    assert [entry["epoch"] for entry in run.read_history()] == [1, 2, 3]
+    assert recipe.load(run.recipe).train.epochs == 3
+    assert checkpoint.find(run.checkpoints)[0].step == 12
+
+
+def test_training_learns_its_photos(photos, tmp_path):
+    changes = ["train.steps_per_epoch=60", "train.epochs=2", "optimizer.learning_rate=0.01", "network.dropout=0"]
+    run = fit.fit(narrow("gan", *changes), surveyed(photos), tmp_path / "run")
+    first, last = run.read_history()
+    assert last["reconstruction"] < 0.7 * first["val_grey"]
+
+
+def test_run_of_another_recipe(photos, tmp_path):
+    fit.fit(narrow(), surveyed(photos), tmp_path / "run", name="gan")
+    with pytest.raises(RunError, match=r"another recipe \(gan\).*reconstruction.weight: 100.0 and 1.0"):
+        fit.resume(narrow("gan", "reconstruction.weight=1.0"), tmp_path / "run")
+    with pytest.raises(RunError, match="there is something in it"):
+        fit.fit(narrow(), surveyed(photos), tmp_path / "run")
+    with pytest.raises(RunError, match="not a run directory"):
+        fit.resume(narrow(), tmp_path)
+
+
+def test_a_checkpoint_cut_short(photos, tmp_path, capsys):
+    """The one before is taken; and when that is cut short too, nothing is trained and nothing overwritten."""
+    whole = fit.fit(narrow(), surveyed(photos), tmp_path / "whole")
+    cut = tmp_path / "cut"
+    fit.fit(narrow("gan", "train.epochs=1", "train.checkpoint_minutes=0"), surveyed(photos), cut)
+    newest, before = checkpoint.find(Run(cut).checkpoints)
+    data = newest.path / "state.data-00000-of-00001"
+    os.truncate(data, data.stat().st_size // 2)
+    # Step 3, in the middle of the first epoch: it is finished, told of again, and the second follows.
+    fit.resume(narrow("gan"), cut)
+    said = capsys.readouterr().out
+    assert f"{newest.path}: damaged" in said
+    assert "trying the one before" in said
+    assert len(Run(cut).read_history()) == 2
+    assert everything(cut).keys() == everything(whole.path).keys()
+
+    for kept in checkpoint.find(Run(cut).checkpoints):
+        (kept.path / "sizes.json").unlink()
+    before = {path: path.stat().st_mtime_ns for path in cut.rglob("*")}
+    with pytest.raises(RunError, match="no checkpoint is whole"):
+        fit.resume(narrow("gan", "train.epochs=3"), cut)
+    assert {path: path.stat().st_mtime_ns for path in cut.rglob("*")} == before
+
+
+def test_a_damaged_checkpoint_of_the_right_size(photos, tmp_path):
+    run = fit.fit(narrow("gan", "train.epochs=1"), surveyed(photos), tmp_path / "run")
+    for kept in checkpoint.find(run.checkpoints):
+        data = kept.path / "state.data-00000-of-00001"
+        content = bytearray(data.read_bytes())
+        content[len(content) // 2] ^= 0xFF
+        data.write_bytes(content)
+    with pytest.raises(RunError, match="cannot be used"):
+        fit.resume(narrow(), run.path)
+
+
+def test_a_photo_that_vanishes(photos, tmp_path):
+    mine = tmp_path / "photos"
+    shutil.copytree(photos, mine)
+    found = surveyed(mine)
+    gone = mine / found.split("train")[0].path
+    gone.rename(tmp_path / "aside.png")
+    with pytest.raises(DataError) as told:
+        fit.fit(narrow(), found, tmp_path / "run")
+    message = str(told.value)
+    assert str(gone) in message
+    assert "\n" not in message
+    (tmp_path / "aside.png").rename(gone)
+    resumed = fit.resume(narrow(), tmp_path / "run")
+    whole = fit.fit(narrow(), found, tmp_path / "whole")
+    assert_same_run(whole.path, resumed.path)
+
+
+def test_photos_that_moved(photos, tmp_path):
+    fit.fit(narrow("gan", "train.epochs=1"), surveyed(photos), tmp_path / "run")
+    moved = tmp_path / "moved"
+    shutil.copytree(photos, moved)
+    run = fit.resume(narrow(), tmp_path / "run", root=moved)
+    assert len(run.read_history()) == 2
+
+
+def test_a_changed_manifest(photos, tmp_path):
+    run = fit.fit(narrow("gan", "train.epochs=1"), surveyed(photos), tmp_path / "run")
+    text = run.manifest.read_text()
+    run.manifest.write_text(text.replace('"train"', '"test"', 1))
+    with pytest.raises(RunError, match="changed since the run began"):
+        fit.resume(narrow(), run.path)
+
+
+def test_a_loss_that_is_not_finite(photos, tmp_path):
+    good = fit.fit(narrow("gan", "train.epochs=1", "optimizer.learning_rate=0.001"), surveyed(photos), tmp_path / "run")
+    assert checkpoint.find(good.checkpoints)
+    with pytest.raises(RunError) as told:
+        fit.fit(narrow("gan", "optimizer.learning_rate=1e30"), surveyed(photos), tmp_path / "wild")
+    message = str(told.value)
+    assert "not finite" in message
+    assert "checkpoint" in message
+    for kept in checkpoint.find(Run(tmp_path / "wild").checkpoints):  # what was kept is good
+        assert str(kept.path) in message or kept.step < checkpoint.find(Run(tmp_path / "wild").checkpoints)[0].step
+    for value in everything(good.path).values():
+        assert np.isfinite(value).all()
+
+
+def test_a_full_disk(photos, tmp_path):
+    """As good as a real one: the process may write no file of more than 8 KiB."""
+    run = tmp_path / "run"
+    limit = f"ulimit -f 8; exec {' '.join(map(str, command('fit', 'gan', '--data', photos, '-o', run)))} "
+    limit += " ".join(f"'{word}'" for word in settings())
+    done = subprocess.run(["bash", "-c", limit], capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "cannot be written" in done.stderr
+
+
+def test_too_few_photos_to_validate(tmp_path):
+    folder = fill(tmp_path / "photos", ["a.png", "b.png"])
+    with pytest.raises(DataError, match="none falls to the val split"):
+        fit.fit(narrow(), surveyed(folder), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_plan(photos):
+    found = surveyed(photos)
+    assert len(found.split("train")) == 10
+    whole = fit.plan(narrow("gan", "train.steps_per_epoch=0", "train.batch_size=4"), found)
+    assert (whole.steps_per_epoch, whole.steps) == (2, 4)
+    short = fit.plan(narrow("gan", "train.steps_per_epoch=0", "train.batch_size=64"), found)
+    assert short.steps_per_epoch == 1
+
+
+def test_validation_is_spread_over_the_split(photos, tmp_path):
+    """A bound on it does not mean the first class only."""
+    from kcolor import build
+
+    found = surveyed(photos)
+    assert set(build.photos(found, "train", 2).labels) == {0, 1}
+    assert len(build.photos(found, "train", 2)) == 2
+    assert len(build.photos(found, "train")) == 10
+
+
+def test_history_is_json_lines(photos, tmp_path):
+    run = fit.fit(narrow("gan-class", *SIXTY_FOUR, "train.epochs=1"), surveyed(photos), tmp_path / "run")
+    (line,) = run.history.read_text().splitlines()
+    entry = json.loads(line)
+    assert {"classification", "val_classification", "val_accuracy"} <= entry.keys()
+    assert 0 <= entry["val_accuracy"] <= 1
+
+
+def test_classes_that_are_missing(tmp_path):
+    folder = fill(tmp_path / "photos", [f"{i}.png" for i in range(8)])
+    colour(64).save(folder / "more.png")
+    with pytest.raises(Exception, match="the photos have no classes"):
+        fit.fit(narrow("gan-class", *SIXTY_FOUR), surveyed(folder), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

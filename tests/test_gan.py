@@ -1,0 +1,330 @@
+"""One training step, its bookkeeping, and the GAN as a Keras model."""
+
+import keras
+import numpy as np
+import pytest
+import skimage.color
+import tensorflow as tf
+
+from kcolor import color, gan, losses, networks
+
+OBJECTIVES = {"cgan": gan.ConditionalGAN, "wgan-gp": gan.WassersteinGANGP, "wgan-clip": gan.WassersteinGAN}
+CLASSES = 5
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    keras.utils.set_random_seed(0)
+
+
+def make(objective="cgan", *, size=16, classes=0, dropout=0.0, dtype="float32", optimizers=None, **arguments):
+    """A narrow GAN, compiled."""
+    if classes:
+        generator = networks.unet_with_class_branch(classes, 64, width=2, depth=4, dropout=dropout, dtype=dtype)
+        size = 64
+    else:
+        generator = networks.unet(size, width=4, depth=2, dropout=dropout, dtype=dtype)
+    critic = networks.patchgan(size, width=4, strided=2, normalize=objective != "wgan-gp", dtype=dtype)
+    if objective == "wgan-gp":
+        arguments.setdefault("seed", 0)
+    model = OBJECTIVES[objective](generator, critic, **arguments)
+    model.compile(*(optimizers or (keras.optimizers.Adam(1e-3), keras.optimizers.Adam(1e-3))))
+    return model
+
+
+def photos(count, size=16):
+    """(rgb, labels), the first photo grey."""
+    rgb = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
+    rgb[0] = rgb[0, ..., :1]
+    return tf.constant(rgb), tf.constant(np.arange(count) % CLASSES, tf.int32)
+
+
+def batches(count, batch_size, size=16):
+    return tf.data.Dataset.from_tensor_slices(photos(count, size)).batch(batch_size)
+
+
+def values(variables):
+    return [np.array(variable) for variable in variables]
+
+
+def same(before, after):
+    return all(np.array_equal(ours, theirs) for ours, theirs in zip(before, after, strict=True))
+
+
+def state(model, seeds=True):
+    """All that training moves, but for the running metrics; with the states of the random generators or without."""
+    variables = [*model.variables, *model.optimizer.variables, *model.critic_optimizer.variables]
+    return values(variable for variable in variables if seeds or not is_seed(variable))
+
+
+def is_seed(variable):
+    return "seed_generator" in variable.path
+
+
+class Watch(keras.callbacks.Callback):
+    """Says for each step whether the weights of each network moved, and what was reported."""
+
+    def __init__(self):
+        super().__init__()
+        self.moved, self.logs = [], []
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.before = [values(net.trainable_variables) for net in (self.model.generator, self.model.critic)]
+
+    def on_train_batch_end(self, batch, logs=None):
+        nets = (self.model.generator, self.model.critic)
+        self.moved.append(
+            tuple(not same(old, values(net.trainable_variables)) for old, net in zip(self.before, nets, strict=True))
+        )
+        self.logs.append(dict(logs))
+
+
+@pytest.fixture(scope="module", params=OBJECTIVES)
+def fitted(request):
+    """(objective, GAN, history, what a callback saw, traces) after two epochs of three steps, critic_steps=3."""
+    keras.utils.set_random_seed(0)
+    model, watch = make(request.param, critic_steps=3), Watch()
+    before, step, traced = state(model), model.train_step, []
+
+    def counting_step(data):
+        traced.append(data)  # Python runs when the step is traced, not when it is taken
+        return step(data)
+
+    model.train_step = counting_step
+    history = model.fit(batches(6, 2), epochs=2, verbose=0, shuffle=False, callbacks=[watch]).history
+    assert not same(before, state(model))
+    return request.param, model, history, watch, len(traced)
+
+
+def test_fit_reports_finite_terms(fitted):
+    objective, _, history, _, _ = fitted
+    critic = {"critic", "wasserstein", "penalty"} if objective == "wgan-gp" else {"critic"}
+    assert {name for name, value in history.items() if value != [0, 0]} >= critic | {
+        "generator",
+        "adversarial",
+        "reconstruction",
+    }
+    assert np.isfinite(list(history.values())).all()
+
+
+def test_critic_steps_to_one_of_the_generator(fitted):
+    _, model, _, watch, _ = fitted
+    assert watch.moved == [(False, True), (False, True), (True, True)] * 2
+    assert (int(model.optimizer.iterations), int(model.critic_optimizer.iterations)) == (2, 6)
+
+
+def test_generator_terms_are_means_over_its_own_turns(fitted):
+    _, _, history, watch, _ = fitted
+    assert [watch.logs[step]["generator"] for step in (0, 1, 3, 4)] == [0, 0, 0, 0]  # no turn yet in this epoch
+    for epoch, step in ((0, 2), (1, 5)):
+        assert watch.logs[step]["reconstruction"] > 0.05  # a third of it would be smaller
+        assert history["reconstruction"][epoch] == watch.logs[step]["reconstruction"]
+
+
+def test_steps_are_traced_once(fitted):
+    *_, traces = fitted
+    assert traces == 1
+
+
+def test_clipped_critic_stays_clipped():
+    model = make("wgan-clip", clip=0.015)
+    model.fit(batches(4, 2), verbose=0, shuffle=False)
+    largest = [np.abs(weight).max() for weight in values(model.critic.trainable_variables)]
+    assert max(largest) == np.float32(0.015)
+    assert np.abs(model.generator.get_layer("encoder_0_conv").kernel).max() > 0.015
+
+
+def test_each_optimizer_moves_only_its_own_network():
+    still, moving = (lambda: keras.optimizers.SGD(0.0)), (lambda: keras.optimizers.SGD(0.1))
+    for optimizers, expected in (((moving(), still()), (True, False)), ((still(), moving()), (False, True))):
+        model = make(optimizers=optimizers)
+        before = [values(net.trainable_variables) for net in (model.generator, model.critic)]
+        model.train_step(photos(2))
+        after = [values(net.trainable_variables) for net in (model.generator, model.critic)]
+        assert tuple(not same(*pair) for pair in zip(before, after, strict=True)) == expected
+
+
+def test_evaluation_moves_nothing():
+    model = make(dropout=0.5)
+    model.fit(batches(4, 2), verbose=0, shuffle=False)
+    before = state(model)
+    model.evaluate(batches(5, 2), verbose=0)
+    assert same(before, state(model))
+    model.train_step(photos(2))
+    assert not same(before, state(model))
+
+
+@pytest.mark.parametrize("kind", ["l1", "l2"])
+def test_evaluation_is_the_mean_over_photos_whatever_the_batches(kind):
+    model = make(reconstruction=kind)
+    metrics = model.evaluate(batches(5, 4), verbose=0, return_dict=True)
+    rgb = photos(5)[0]
+    truth = skimage.color.rgb2lab(rgb)[..., 1:] / 110
+    prediction = model.generator(color.split(rgb)[0])["ab"].numpy()
+    power = {"l1": 1, "l2": 2}[kind]
+    # The first photo is grey: one batch of four and one of one, weighted alike, would give something else.
+    assert metrics["grey"] == pytest.approx((np.abs(truth) ** power).mean(), rel=1e-4)
+    assert metrics["reconstruction"] == pytest.approx((np.abs(prediction - truth) ** power).mean(), rel=1e-4)
+
+
+def test_a_generator_that_answers_grey_scores_as_grey():
+    model = make()
+    model.generator.get_layer("output_conv").set_weights([np.zeros((4, 4, 2, 8)), np.zeros(2)])
+    metrics = model.evaluate(batches(4, 2), verbose=0, return_dict=True)
+    assert metrics["reconstruction"] == metrics["grey"] > 0.05
+
+
+def test_accuracy_and_cross_entropy_of_the_class_branch():
+    model = make(classes=CLASSES)
+    rgb, _ = photos(5, 64)
+    logits = model.generator(color.split(rgb)[0])["logits"].numpy()
+    best = logits.argmax(axis=-1)
+    labels = np.where([True, True, False, False, True], best, (best + 1) % CLASSES).astype(np.int32)
+    data = tf.data.Dataset.from_tensor_slices((rgb, labels)).batch(4)
+    metrics = model.evaluate(data, verbose=0, return_dict=True)
+    assert metrics["accuracy"] == pytest.approx(3 / 5)
+    softmax = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    expected = -np.log(softmax[np.arange(5), labels]).mean()
+    assert metrics["classification"] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("objective", "classes"),
+    [("cgan", 0), ("wgan-gp", CLASSES), ("wgan-clip", 0)],
+    ids=["cgan", "wgan-gp", "wgan-clip"],
+)
+def test_generator_learns_by_the_gradient_of_its_loss(objective, classes):
+    optimizers = (keras.optimizers.SGD(1.0), keras.optimizers.SGD(0.01))
+    model = make(
+        objective, classes=classes, optimizers=optimizers, classification_weight=0.5, reconstruction_weight=2.0
+    )
+    generator, critic = model.generator, model.critic
+    rgb, labels = photos(2, 64 if classes else 16)
+    before = values(generator.trainable_variables)
+    model.train_step((rgb, labels))
+    step = [old - new for old, new in zip(before, values(generator.trainable_variables), strict=True)]
+
+    # Back at the old weights, in one piece, against the critic as the step left it.
+    for variable, value in zip(generator.trainable_variables, before, strict=True):
+        variable.assign(value)
+    lightness, ab = color.split(rgb)
+    with tf.GradientTape() as tape:
+        outputs = generator(lightness, training=True)
+        scores = critic([lightness, outputs["ab"]], training=True)
+        adversarial = tf.reduce_mean(tf.nn.softplus(-scores)) if objective == "cgan" else -tf.reduce_mean(scores)
+        loss = adversarial + 2 * tf.reduce_mean(tf.abs(ab - outputs["ab"]))
+        if classes:
+            loss += 0.5 * tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(labels, outputs["logits"], True))
+    gradients = tape.gradient(loss, generator.trainable_variables)
+    assert tf.linalg.global_norm(gradients) > 0.1
+    for ours, gradient in zip(step, gradients, strict=True):
+        np.testing.assert_allclose(ours, gradient, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_critic_learns_from_real_and_generated_pictures(objective):
+    optimizers = (keras.optimizers.SGD(0.0), keras.optimizers.SGD(1.0))
+    model = make(objective, optimizers=optimizers, **({"clip": 1e9} if objective == "wgan-clip" else {}))
+    critic = model.critic
+    rgb, labels = photos(2)
+    before = values(critic.trainable_variables)
+    lightness, ab = color.split(rgb)
+    fake = model.generator(lightness, training=True)["ab"]
+    with tf.GradientTape() as tape:
+        real_scores, fake_scores = critic([lightness, ab], training=True), critic([lightness, fake], training=True)
+        if objective == "cgan":
+            real_loss = 0.9 * tf.nn.softplus(-real_scores) + 0.1 * tf.nn.softplus(real_scores)
+            loss = (tf.reduce_mean(real_loss) + tf.reduce_mean(tf.nn.softplus(fake_scores))) / 2
+        else:
+            loss = tf.reduce_mean(fake_scores) - tf.reduce_mean(real_scores)
+        if objective == "wgan-gp":
+            mixing = keras.random.uniform((2, 1, 1, 1), seed=keras.random.SeedGenerator(0))
+            loss += 10 * losses.gradient_penalty(lambda x: critic([lightness, x]), ab, fake, mixing)
+    gradients = tape.gradient(loss, critic.trainable_variables)
+    metrics = model.train_step((rgb, labels))
+    assert float(metrics["critic"]) == pytest.approx(float(loss), rel=1e-4, abs=1e-6)
+    for old, new, gradient in zip(before, values(critic.trainable_variables), gradients, strict=True):
+        np.testing.assert_allclose(old - new, gradient, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("objective", "optimizer", "own"),
+    [
+        ("cgan", keras.optimizers.Adam, {"real_target": 0.8}),
+        ("wgan-gp", keras.optimizers.RMSprop, {"penalty": 3.0, "seed": 7}),
+        ("wgan-clip", keras.optimizers.RMSprop, {"clip": 0.02}),
+    ],
+    ids=OBJECTIVES,
+)
+def test_saved_gan_trains_on_as_if_never_saved(objective, optimizer, own, tmp_path):
+    shared = {
+        "adversarial_weight": 0.7,
+        "reconstruction": "l2",
+        "reconstruction_weight": 3.0,
+        "classification_weight": 0.25,
+        "critic_steps": 2,
+    }
+    model = make(objective, dropout=0.5, optimizers=(optimizer(3e-3), optimizer(1e-3)), **shared, **own)
+    for _ in range(3):
+        model.train_step(photos(2))
+    model.save(tmp_path / "gan.keras")
+    loaded = keras.models.load_model(tmp_path / "gan.keras")
+
+    assert type(loaded) is OBJECTIVES[objective]
+    assert loaded.get_config().items() >= (shared | own).items()
+    assert loaded.optimizer.get_config() == model.optimizer.get_config()
+    assert loaded.critic_optimizer.get_config() == model.critic_optimizer.get_config()
+    assert int(loaded.critic_optimizer.iterations) == 3
+    assert same(state(model, seeds=False), state(loaded, seeds=False))
+    # Keras leaves the states of random generators out of its files.
+    for ours, theirs in zip(model.variables, loaded.variables, strict=True):
+        if is_seed(ours):
+            theirs.assign(ours)
+    for _ in range(2):
+        model.train_step(photos(2))
+        loaded.train_step(photos(2))
+    assert same(state(model), state(loaded))
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_step_compiles_under_xla(objective):
+    critic_steps = 2 if objective == "wgan-gp" else 1
+    eager, compiled = (make(objective, critic_steps=critic_steps) for _ in range(2))
+    compiled.set_weights(eager.get_weights())
+    step = tf.function(compiled.train_step, jit_compile=True)
+    for _ in range(critic_steps):
+        expected, metrics = eager.train_step(photos(2)), step(photos(2))
+    for name, value in expected.items():
+        assert float(metrics[name]) == pytest.approx(float(value), rel=1e-3, abs=1e-4), name
+
+
+@pytest.mark.parametrize(("objective", "classes"), [("cgan", 0), ("wgan-gp", CLASSES), ("wgan-clip", 0)])
+def test_mixed_precision_trains_with_float32_losses(objective, classes):
+    model = make(objective, classes=classes, dtype="mixed_bfloat16", classification_weight=1.0)
+    data = photos(2, 64 if classes else 16)
+    before = values(model.trainable_variables)
+    lightness, ab = color.split(data[0])
+    outputs = model.generator(lightness, training=True)
+    terms = model.generator_terms(lightness, ab, data[1], outputs) | model.critic_terms(lightness, ab, outputs["ab"])
+    assert {term.dtype for term in terms.values()} == {tf.float32}
+    for _ in range(2):
+        metrics = model.train_step(data)
+    assert np.isfinite(values(metrics.values())).all()
+    assert np.isfinite(np.concatenate([value.ravel() for value in values(model.trainable_variables)])).all()
+    moved = [not np.array_equal(*pair) for pair in zip(before, values(model.trainable_variables), strict=True)]
+    assert np.mean(moved) > 0.9
+    assert {variable.dtype for variable in model.trainable_variables} == {"float32"}
+
+
+def test_penalty_is_taken_at_new_points_each_step():
+    model = make("wgan-gp")
+    lightness, ab = color.split(photos(2)[0])
+    once, again = (float(model.critic_terms(lightness, ab, -ab)["penalty"]) for _ in range(2))
+    assert once != again
+    assert float(make("wgan-gp").critic_terms(lightness, ab, -ab)["penalty"]) != again
+
+
+def test_call_is_the_generator_without_dropout():
+    model = make(dropout=0.5)
+    lightness, _ = color.split(photos(2)[0])
+    np.testing.assert_array_equal(model(lightness)["ab"], model.generator(lightness, training=False)["ab"])

@@ -1,0 +1,69 @@
+"""The house rules of docs/design.md that a machine can hold."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "kcolor"
+
+# Each module reads only from modules of the lines before its own.
+ORDER = [
+    ["errors"],
+    ["files"],
+    ["color", "image", "photo", "pictures", "recipe", "run", "survey"],
+    ["dataset", "losses", "manifest", "networks"],
+    ["gan", "prepare"],
+    ["checkpoint"],
+    ["callbacks", "build"],
+    ["colorize", "fit"],
+    ["export.parity"],
+    ["export.saved_model", "export.tflite"],
+    ["export"],
+    ["cli"],
+    ["__main__"],
+]
+RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
+MODULES = [
+    path for path in sorted(PACKAGE.rglob("*.py")) if path.parent.name != "loaders" and path != PACKAGE / "__init__.py"
+]
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imported(path: Path) -> set[str]:
+    """The modules of kcolor that a file imports, anywhere in it, but not for its types alone."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "kcolor":
+            inside = node.module.removeprefix("kcolor").removeprefix(".")
+            names = [f"{inside}.{alias.name}".strip(".") for alias in node.names]
+            found |= {name if name in RANK else inside for name in names}
+    return found - {""}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_go_one_way(path):
+    name = name_of(path)
+    assert name in RANK, f"{name} has no place in the order"
+    assert [other for other in imported(path) if RANK[other] >= RANK[name]] == []
+
+
+def test_only_build_knows_recipe_and_objects():
+    both = [name_of(path) for path in MODULES if {"recipe"} <= imported(path) and {"networks", "gan"} & imported(path)]
+    assert set(both) <= {"build", "fit"}
+    assert "networks" not in imported(PACKAGE / "fit.py")
+
+
+@pytest.mark.parametrize("module", ["kcolor.cli", "kcolor.manifest", "kcolor.recipe", "kcolor.photo", "kcolor.run"])
+def test_what_is_to_start_quickly_does_without_tensorflow(module):
+    code = f"import sys, {module}; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
