@@ -245,8 +245,10 @@ def _clear_line(going: Run, model: ColorGAN | None = None) -> Iterator[None]:
 
 def _fault(error: tf.errors.OpError) -> str:
     """What an error of `tf.data` says of the photo it met; only a missing one is named there."""
-    message = error.message.splitlines()[0]
-    path, gone, _ = message.rpartition("; No such file or directory")
+    around = ("Graph execution error", "Detected at node", "<stack traces", "\t")
+    lines = [line for line in error.message.splitlines() if line and not line.startswith(around)]
+    told = lines[-1] if lines else "no reason is given"
+    path, gone, _ = told.rpartition("; No such file or directory")
     if gone:
-        return f"{path.rpartition('} ')[2]}: a photo of this run is gone"
-    return f"a photo of this run cannot be read any more ({message.rpartition('}} ')[2]}); kcolor prepare finds it"
+        return f"{path}: a photo of this run is gone"
+    return f"a photo of this run cannot be read any more ({told}), and kcolor prepare on its folder says which"

@@ -127,7 +127,11 @@ class ColorGAN(keras.Model):
 
     def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One batch: the critic learns, and in its turn the generator."""
-        rgb, labels = data
+        # A graph runs what it can: without this, a batch that cannot be read would still be counted.
+        with tf.control_dependencies(data):
+            return self._learn(*data)
+
+    def _learn(self, rgb: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
         l, ab = color.split(rgb)
         with tf.GradientTape() as generator_tape:
             outputs = self.generator(l, training=True)

@@ -22,7 +22,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Data(_Table):
@@ -268,12 +268,15 @@ def _assign(tree: dict[str, Any], keys: list[str], value: Any) -> None:
         tree = tree.setdefault(name, {})
         if not isinstance(tree, dict):
             raise RecipeError(f"--set {'.'.join(keys)}: {'.'.join(tables[: depth + 1])} is a key, not a table")
-    if last == "kind" and tree.get("kind") != value and tables[0] in ("objective", "optimizer"):
+    if last == "kind" and tree.get("kind") != value and tables in (["objective"], ["optimizer"]):
         tree.clear()
     tree[last] = value
 
 
 def _validate(tree: dict[str, Any], where: str) -> Recipe:
+    for name, kind in (("objective", "cgan"), ("optimizer", "adam")):
+        if isinstance(tree.get(name), dict):
+            tree[name].setdefault("kind", kind)
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
@@ -283,8 +286,9 @@ def _validate(tree: dict[str, Any], where: str) -> Recipe:
 
 def _explain(mistake: Any, tree: Mapping[str, Any]) -> str:
     """One line on what pydantic found: the key, what is wrong, what is allowed."""
+    loc = [str(part) for part in mistake["loc"]]
     # In the path of a table that comes in kinds, pydantic puts the kind behind the table's name.
-    path = [str(part) for part in mistake["loc"] if part not in ("cgan", "wgan-gp", "wgan-clip", "adam", "rmsprop")]
+    path = loc[:1] + loc[2:] if loc[:1] in (["objective"], ["optimizer"]) else loc
     key = ".".join(path)
     if mistake["type"] == "extra_forbidden":
         siblings = _keys_beside(path, tree)
@@ -295,7 +299,7 @@ def _explain(mistake: Any, tree: Mapping[str, Any]) -> str:
         allowed = [tag.strip(" '") for tag in mistake["ctx"].get("expected_tags", "").split(",") if tag]
         given = tree.get(path[0], {}).get("kind", "missing") if isinstance(tree.get(path[0]), dict) else "missing"
         choice = f"; allowed: {', '.join(allowed)}" if allowed else ""
-        return f"{key}.kind: {json.dumps(given)} is not a kind{choice}{_nearest(str(given), allowed)}"
+        return f"{key}.kind: {json.dumps(given, default=str)} is not a kind{choice}{_nearest(str(given), allowed)}"
     message = mistake["msg"][0].lower() + mistake["msg"][1:]
     return f"{key}: {message}, not {json.dumps(mistake['input'], default=str)}"
 

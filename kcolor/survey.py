@@ -319,7 +319,9 @@ def _examine_image(image: Image.Image) -> tuple[int, int, int, str, bool]:
     if orientation >= 5:
         width, height = height, width
     moving = image.format == "WEBP" and getattr(image, "n_frames", 1) > 1
-    if moving or image.format not in (*TRAINING_FORMATS, JPEG_OF_PHONES):
+    # TensorFlow takes a BMP's palette for shades of grey.
+    indexed = image.format == "BMP" and image.mode == "P"
+    if moving or indexed or image.format not in (*TRAINING_FORMATS, JPEG_OF_PHONES):
         return width, height, orientation, "format", False
     if image.mode in GREY_MODES:
         return width, height, orientation, "grey", False

@@ -79,7 +79,7 @@ def assert_same_run(left: Path, right: Path) -> None:
 def test_killed_runs_end_as_if_they_had_not_been(photos, tmp_path, name, changes):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     words = ["fit", name, "--data", photos, *settings(*changes, "train.checkpoint_minutes=0")]
-    kcolor(*words, "-o", whole)
+    fit.fit(narrow(name, *changes, "train.checkpoint_minutes=0"), surveyed(photos), whole, name=name)
     # Killed twice, at whatever step it is: once within the first epoch, once within the second.
     for step in (2, 6):
         resume = ["--resume"] if killed.exists() else []
@@ -217,10 +217,20 @@ def test_a_photo_that_vanishes(photos, tmp_path):
     message = str(told.value)
     assert str(gone) in message
     assert "\n" not in message
+    assert "Graph execution" not in message
     (tmp_path / "aside.png").rename(gone)
     resumed = fit.resume(narrow(), tmp_path / "run")
     whole = fit.fit(narrow(), found, tmp_path / "whole")
     assert_same_run(whole.path, resumed.path)
+
+
+def test_a_photo_that_breaks(photos, tmp_path):
+    mine = tmp_path / "photos"
+    shutil.copytree(photos, mine)
+    found = surveyed(mine)
+    (mine / found.split("train")[0].path).write_bytes(b"broken")
+    with pytest.raises(DataError, match=r"cannot be read any more \(Unknown image.*; saved as .*--resume$"):
+        fit.fit(narrow(), found, tmp_path / "run")
 
 
 def test_photos_that_moved(photos, tmp_path):
@@ -266,8 +276,9 @@ def test_a_full_disk(photos, tmp_path):
 
 def test_too_few_photos_to_validate(tmp_path):
     folder = fill(tmp_path / "photos", ["a.png", "b.png"])
+    found = manifest.prepare(folder, survey_file=tmp_path / "survey.jsonl", split=(0.85, 0.05, 0.1), workers=1)
     with pytest.raises(DataError, match="none falls to the val split"):
-        fit.fit(narrow(), surveyed(folder), tmp_path / "run")
+        fit.fit(narrow(), found, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -167,3 +167,19 @@ def test_the_same_in_a_dataset():
     assert dataset.element_spec == tf.TensorSpec((24, 24, 3), tf.uint8)
     for data, orientation, square in zip(files, turns, dataset, strict=True):
         np.testing.assert_array_equal(square, load(data, orientation))
+
+
+@pytest.mark.parametrize("height", range(5, 37, 4))
+def test_webp_with_alpha_of_any_file_size(height):
+    # The size stands in the header, as bytes that need not be text.
+    rgba = picture(height, channels=4)
+    data = encode(rgba, "WEBP", lossless=True, exact=True)
+    np.testing.assert_array_equal(image.decode(data), rgba[..., :3])
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_moving_webp_is_an_error(channels):
+    frames = [Image.fromarray(picture(channels=channels)), Image.fromarray(255 - picture(channels=channels))]
+    data = encode(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        image.decode(data)

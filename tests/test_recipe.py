@@ -315,3 +315,22 @@ def test_a_mistake_of_the_file_is_not_blamed_on_set(written):
     good = written("[train]\nepochs = 3\n")
     [line] = error("seed=x", path=good)
     assert line.startswith(f"{good} with --set: seed: ")
+
+
+def test_keys_of_a_table_need_no_kind():
+    assert recipe.default(["objective.weight=0.5"]).objective == recipe.CGAN(weight=0.5)
+    assert recipe.default(["optimizer.learning_rate=0.001"]).optimizer == recipe.Adam(learning_rate=0.001)
+
+
+@pytest.mark.parametrize(
+    "change", ["adam.beta1=0.9", "cgan=1", "optimizer.adam=1", "kind=foo", "objective.kind=1979-05-27"]
+)
+def test_keys_that_look_like_kinds(change):
+    with pytest.raises(RecipeError, match=r"no such key|is not a kind"):
+        recipe.default([change])
+
+
+@pytest.mark.parametrize("value", ["inf", "nan"])
+def test_numbers_are_finite(value):
+    with pytest.raises(RecipeError, match=r"optimizer.learning_rate: .*finite"):
+        recipe.default([f"optimizer.learning_rate={value}"])

@@ -37,6 +37,7 @@ def test_each_kind_of_file(folder):
     photo.save(folder / "good.jpg")
     photo.save(folder / "UPPER.JPG")
     photo.save(folder / "good.bmp")
+    photo.convert("P").save(folder / "palette.bmp")
     photo.save(folder / "good.webp")
     photo.convert("CMYK").save(folder / "cmyk.jpg")
     photo.quantize(64).save(folder / "palette.png")
@@ -69,7 +70,7 @@ def test_each_kind_of_file(folder):
     assert reasons(make(folder)) == {
         **dict.fromkeys(["good.jpg", "UPPER.JPG", "good.bmp", "good.webp", "cmyk.jpg", "palette.png"], ""),
         **dict.fromkeys(["two.gif", "phone.jpg", "alpha.png", "png_inside.jpg", "just.png"], ""),
-        **dict.fromkeys(["scan.tif", "tiff_inside.jpg", "two.webp"], "format"),
+        **dict.fromkeys(["scan.tif", "tiff_inside.jpg", "two.webp", "palette.bmp"], "format"),
         **dict.fromkeys(["one.jpg", "bits.png", "la.png", "three.png", "grey_palette.png"], "grey"),
         **dict.fromkeys(["deep.png", "noise.jpg"], "grey"),
         **dict.fromkeys(["cut.jpg", "cut_end.jpg", "cut.png", "empty.jpg", "text.jpg"], "unreadable"),
