@@ -4,15 +4,16 @@ Every function works on any batch shape with channels last, eagerly, in a graph 
 float32, and has a finite gradient everywhere. The formulas are those of IEC 61966-2-1 (sRGB) and CIE 15
 (Lab) for the 2 degree observer under D65, with the constants that scikit-image uses.
 
-The constants of the scaling stand here and nowhere else: ``l`` is L / 50 - 1 and ``ab`` is (a, b) / 110,
-so that the whole sRGB gamut (a in [-86.2, 98.3], b in [-107.9, 94.5]) lies within [-1, 1].
+The constants of the scaling stand here and nowhere else: ``l`` is L / 50 - 1 and ``ab`` is (a, b) / 128. The whole sRGB
+gamut (a in [-86.2, 98.3], b in [-107.9, 94.5]) lies well within [-1, 1], where a tanh can reach it, and the weights of
+the losses mean what they mean in the report, which divides by 127 above zero and by 128 below.
 """
 
 import numpy as np
 import tensorflow as tf
 
 L_SCALE = 50.0
-AB_SCALE = 110.0
+AB_SCALE = 128.0
 
 _XYZ_FROM_RGB = np.array(
     [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]

@@ -3,8 +3,8 @@
 Width and depth follow arguments, so that small pictures and small machines have their network too. Layers are
 named ``encoder_0_conv``, ``encoder_1_norm``, ``decoder_0_conv``, ``fusion_0``, … counted from the input.
 
-Weights start as in pix2pix (Isola et al., CVPR 2017, section 6.2): convolutions from N(0, 0.02).
-Batch normalization keeps 0.9 of its moving statistics at each step and adds 1e-5 to the variance.
+Weights start as Keras' own layers start them, Glorot-uniform (Glorot and Bengio, AISTATS 2010), as in the report's
+implementation. Batch normalization keeps 0.9 of its moving statistics at each step and adds 1e-5 to the variance.
 """
 
 from typing import Any
@@ -201,7 +201,6 @@ def _conv(
         strides,
         padding,
         use_bias=use_bias,
-        kernel_initializer=keras.initializers.RandomNormal(0.0, 0.02),
         dtype=dtype,
         name=name,
     )(x)
@@ -214,7 +213,6 @@ def _up(x: Any, channels: int, name: str, dtype: str, *, use_bias: bool) -> Any:
         2,
         "same",
         use_bias=use_bias,
-        kernel_initializer=keras.initializers.RandomNormal(0.0, 0.02),
         dtype=dtype,
         name=name,
     )(x)

@@ -73,13 +73,13 @@ def test_scaled_values_span_but_never_leave_one():
     assert float(tf.reduce_max(lightness)) == pytest.approx(1, abs=1e-6)
     assert float(tf.reduce_min(lightness)) >= -1
     assert float(tf.reduce_max(lightness)) <= 1
-    assert 0.95 < float(tf.reduce_max(tf.abs(ab))) < 1
+    assert float(tf.reduce_max(tf.abs(ab))) == pytest.approx(107.86 / 128, abs=1e-3)  # of pure blue
 
 
 def test_scaling_by_hand():
     lightness, ab = color.split(np.array([[255, 0, 0]], np.uint8))
     np.testing.assert_allclose(lightness, [[53.24 / 50 - 1]], atol=1e-3)
-    np.testing.assert_allclose(ab, [[80.09 / 110, 67.20 / 110]], atol=1e-3)
+    np.testing.assert_allclose(ab, [[80.09 / 128, 67.20 / 128]], atol=1e-3)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
