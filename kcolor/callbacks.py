@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from kcolor import checkpoint, color, files, pictures
+from kcolor import checkpoint, color, pictures
 from kcolor.errors import RunError
 from kcolor.run import Run
 
@@ -199,8 +199,7 @@ class Checkpoints(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         errors = [entry["val_reconstruction"] for entry in self.run.read_history()]
         if errors[-1] == min(errors):
-            with files.replacing(self.run.best) as temporary:
-                self.model.generator.save(temporary)
+            checkpoint.save_generator(self.model, self.run.best)
         self._save()
 
     def _save(self) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from kcolor import files
 from kcolor.errors import RunError
 from kcolor.gan import ColorGAN
 
@@ -60,6 +61,20 @@ def save(gan: ColorGAN, folder: Path) -> Checkpoint:
     for older in find(folder)[KEPT:]:
         shutil.rmtree(older.path, ignore_errors=True)
     return Checkpoint(path, step)
+
+
+def save_generator(gan: ColorGAN, path: Path) -> None:
+    """Write a GAN's generator as a ``.keras`` file.
+
+    Raises:
+        RunError: It cannot be written; a file that was there still is.
+    """
+    try:
+        with files.replacing(path) as temporary:
+            gan.generator.save(temporary)
+    except OSError as error:
+        reason = error.strerror or str(error).splitlines()[0]
+        raise RunError(f"{path}: cannot be written ({reason}); free some space and --resume") from error
 
 
 def find(folder: Path) -> list[Checkpoint]:

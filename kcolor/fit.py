@@ -204,8 +204,7 @@ def _train(chosen: Recipe, manifest: Manifest, going: Run, model: ColorGAN, cons
                     verbose=0,
                     shuffle=False,
                 )
-        with files.replacing(going.generator) as temporary:
-            model.generator.save(temporary)
+        checkpoint.save_generator(model, going.generator)
     return going
 
 

@@ -220,11 +220,10 @@ def _appended(path: Path, *, anew: bool) -> Iterator[TextIO]:
         elif not _ends_its_line(path):
             with path.open("a", encoding="ascii") as file:
                 file.write("\n")
-        file = path.open("a", encoding="ascii")
+        with path.open("a", encoding="ascii") as file:
+            yield file
     except OSError as error:
-        raise DataError(f"cannot write the survey {path}: {error.strerror}") from error
-    with file:
-        yield file
+        raise DataError(f"cannot write the survey {path}: {error.strerror}; mend that, and it goes on there") from error
 
 
 def _ends_its_line(path: Path) -> bool:

@@ -98,7 +98,8 @@ def test_killed_runs_end_as_if_they_had_not_been(photos, tmp_path, name, changes
     assert_same_run(whole, killed)
 
 
-def test_sigterm_saves_and_says_how_to_go_on(photos, tmp_path):
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_says_how_to_go_on(photos, tmp_path, signum):
     run = tmp_path / "run"
     words = ["fit", "gan", "--data", photos, *settings("train.steps_per_epoch=100000")]
     process = subprocess.Popen(command(*words, "-o", run), stderr=subprocess.PIPE, text=True)
@@ -107,9 +108,9 @@ def test_sigterm_saves_and_says_how_to_go_on(photos, tmp_path):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     time.sleep(1)
-    process.terminate()
+    process.send_signal(signum)
     _, said = process.communicate(timeout=120)
-    assert process.returncode == 128 + signal.SIGTERM
+    assert process.returncode == 128 + signum
     (kept,) = checkpoint.find(Run(run).checkpoints)
     assert f"stopped at step {kept.step}, saved in {run}; go on with: kcolor fit --resume -o {run}" in said
     assert "Traceback" not in said
@@ -263,15 +264,21 @@ def test_a_loss_that_is_not_finite(photos, tmp_path):
         assert np.isfinite(value).all()
 
 
-def test_a_full_disk(photos, tmp_path):
-    """As good as a real one: the process may write no file of more than 8 KiB."""
+@pytest.mark.parametrize(
+    ("kilobytes", "what"), [(1, "cannot write the survey"), (260, "step-00000004: cannot be written")]
+)
+def test_a_full_disk(photos, tmp_path, kilobytes, what):
+    """As good as one: the process may write no larger file, so the survey fails, or the first checkpoint does."""
     run = tmp_path / "run"
-    limit = f"ulimit -f 8; exec {' '.join(map(str, command('fit', 'gan', '--data', photos, '-o', run)))} "
-    limit += " ".join(f"'{word}'" for word in settings())
-    done = subprocess.run(["bash", "-c", limit], capture_output=True, text=True, check=False)
+    words = command("fit", "gan", "--data", photos, "-o", run, *settings())
+    limited = ["bash", "-c", f'ulimit -f {kilobytes}; exec "$@"', "bash", *words]
+    done = subprocess.run(limited, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
-    assert "cannot be written" in done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("kcolor:")]
+    assert what in line
+    assert checkpoint.find(Run(run).checkpoints) == []
+    assert list(run.rglob(".*")) == []
 
 
 def test_too_few_photos_to_validate(tmp_path):

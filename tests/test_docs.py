@@ -1,0 +1,72 @@
+"""What the README tells people to type."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from kcolor.cli import cli
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+COMMANDS = sorted(
+    {
+        line.partition("#")[0].strip()
+        for path in (ROOT / "README.md", ROOT / "exports" / "README.md", *(ROOT / "recipes").glob("*.toml"))
+        for line in re.findall(r"^(?:    |#   )(kcolor .*)$", path.read_text(), re.MULTILINE)
+    }
+)
+
+
+def test_there_are_commands():
+    assert len(COMMANDS) >= 12
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_commands_are_understood(line):
+    _, verb, *words = shlex.split(re.sub(r"\(or: .*\)", "", line))
+    context = click.Context(cli)
+    command = cli.get_command(context, verb)
+    assert command is not None
+    with command.make_context(verb, words, parent=context):
+        pass
+
+
+def test_recipes_that_are_named_exist():
+    named = set(re.findall(r"recipes/([\w-]+\.toml)", README))
+    assert named
+    assert named <= {path.name for path in (ROOT / "recipes").glob("*.toml")}
+
+
+def test_links_lead_somewhere():
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_the_library_example_runs():
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    # The same networks, on fewer and smaller pictures.
+    small = example.replace("128", "64").replace("depth=7", "depth=6").replace("16", "2")
+    done = subprocess.run([sys.executable, "-c", small], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_tenth_of_places205(tmp_path):
+    for scene, count in (("a/abbey", 30), ("b/bazaar/indoor", 20), ("b/bazaar/outdoor", 9)):
+        (tmp_path / "images256" / scene).mkdir(parents=True)
+        for i in range(count):
+            (tmp_path / "images256" / scene / f"gsun_{i}.jpg").write_bytes(b"")
+    (script,) = re.findall(r"<<'PY'\n(.*?)\n    PY", README, re.DOTALL)
+    script = "\n".join(line.removeprefix("    ") for line in script.splitlines())
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path)
+    links = sorted(path for path in (tmp_path / "images256-tenth").rglob("*.jpg"))
+    assert [path.parent.relative_to(tmp_path / "images256-tenth").as_posix() for path in links] == [
+        *["a/abbey"] * 3,
+        *["b/bazaar/indoor"] * 2,
+    ]
+    assert all(path.is_file() for path in links)
