@@ -86,15 +86,16 @@ class History(keras.callbacks.Callback):
 
     Args:
         run: Whose history.
-        photos_per_epoch: For the rate.
+        batch_size: For the rate.
     """
 
-    def __init__(self, run: Run, photos_per_epoch: int) -> None:
+    def __init__(self, run: Run, batch_size: int) -> None:
         super().__init__()
         self.run = run
-        self.photos_per_epoch = photos_per_epoch
+        self.batch_size = batch_size
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.first_step = int(self.model.critic_optimizer.iterations)
         self.started = time.monotonic()
         self.trained: float | None = None
 
@@ -103,13 +104,14 @@ class History(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         seconds = self.trained or time.monotonic() - self.started
+        step = int(self.model.critic_optimizer.iterations)
         entry = {
             "epoch": epoch + 1,
-            "step": int(self.model.critic_optimizer.iterations),
+            "step": step,
             **{name: float(value) for name, value in (logs or {}).items()},
             "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
             "seconds": round(seconds, 3),
-            "photos_per_second": round(self.photos_per_epoch / seconds, 3),
+            "photos_per_second": round((step - self.first_step) * self.batch_size / seconds, 3),
         }
         # An epoch that is trained again after a resume replaces its former line.
         epochs = [*(former for former in self.run.read_history() if former["epoch"] <= epoch), entry]
@@ -150,6 +152,12 @@ class StopOnNaN(keras.callbacks.Callback):
         self.run = run
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self._check(logs)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._check(logs)
+
+    def _check(self, logs: Any) -> None:
         bad = [name for name, value in (logs or {}).items() if not math.isfinite(float(value))]
         if bad:
             step = int(self.model.critic_optimizer.iterations)
@@ -158,8 +166,8 @@ class StopOnNaN(keras.callbacks.Callback):
 
 def not_finite(run: Run, what: str) -> RunError:
     """The error that names the last good checkpoint."""
-    kept = checkpoint.find(run.checkpoints)
-    last = f"the last good checkpoint is {kept[0].path}" if kept else "there is no checkpoint yet"
+    kept = checkpoint.last_whole(run.checkpoints)
+    last = f"the last good checkpoint is {kept.path}" if kept else "there is no checkpoint yet"
     return RunError(f"{run.path}: {what}; {last}; begin a new run with a lower --set optimizer.learning_rate=…")
 
 

@@ -4,11 +4,14 @@ A checkpoint holds every variable there is: both networks, both optimizers, the 
 running means of the epoch. It is a folder ``step-<n>`` that appears when it is whole.
 """
 
+import errno
 import json
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
 import tensorflow as tf
 
 from kcolor import files
@@ -39,9 +42,12 @@ def save(gan: ColorGAN, folder: Path) -> Checkpoint:
         FloatingPointError: A weight is not finite; nothing is written.
     """
     step = int(gan.critic_optimizer.iterations)
-    if not all(bool(tf.reduce_all(tf.math.is_finite(variable.value))) for variable in gan.trainable_variables):
+    floating = [variable for variable in _variables(gan) if variable.dtype.startswith(("float", "bfloat"))]
+    if not all(bool(tf.reduce_all(tf.math.is_finite(variable.value))) for variable in floating):
         raise FloatingPointError(f"step {step}: a weight is not finite")
     path = folder / f"step-{step:08d}"
+    if path.exists() and damage(Checkpoint(path, step)) is None:
+        return Checkpoint(path, step)
     temporary = folder / ".unfinished"
     try:
         shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed here
@@ -52,10 +58,9 @@ def save(gan: ColorGAN, folder: Path) -> Checkpoint:
         shutil.rmtree(path, ignore_errors=True)
         temporary.rename(path)
     except (OSError, tf.errors.OpError) as error:
-        last = find(folder)
-        kept = f"the last checkpoint is {last[0].path}" if last else "there is no earlier checkpoint"
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise RunError(f"{path}: cannot be written ({reason}); free some space and --resume; {kept}") from error
+        last = last_whole(folder)
+        kept = f"the last checkpoint is {last.path}" if last else "there is no earlier checkpoint"
+        raise RunError(f"{path}: cannot be written ({_reason(error)}); mend that and --resume; {kept}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     for older in find(folder)[KEPT:]:
@@ -73,16 +78,19 @@ def save_generator(gan: ColorGAN, path: Path) -> None:
         with files.replacing(path) as temporary:
             gan.generator.save(temporary)
     except OSError as error:
-        reason = error.strerror or str(error).splitlines()[0]
-        raise RunError(f"{path}: cannot be written ({reason}); free some space and --resume") from error
+        raise RunError(f"{path}: cannot be written ({_reason(error)}); mend that and --resume") from error
 
 
 def find(folder: Path) -> list[Checkpoint]:
     """The checkpoints in a folder, the newest first, whole or not."""
-    return sorted(
-        (Checkpoint(path, int(path.name.removeprefix("step-"))) for path in folder.glob("step-*")),
-        key=lambda checkpoint: -checkpoint.step,
-    )
+    named = ((path, re.fullmatch(r"step-(\d+)", path.name)) for path in folder.glob("step-*"))
+    found = [Checkpoint(path, int(match[1])) for path, match in named if match]
+    return sorted(found, key=lambda checkpoint: -checkpoint.step)
+
+
+def last_whole(folder: Path) -> Checkpoint | None:
+    """The newest checkpoint whose files are all there."""
+    return next((checkpoint for checkpoint in find(folder) if damage(checkpoint) is None), None)
 
 
 def damage(checkpoint: Checkpoint) -> str | None:
@@ -111,13 +119,24 @@ def restore(gan: ColorGAN, checkpoint: Checkpoint) -> None:
         try:
             _state(gan).read(str(checkpoint.path / "state")).assert_consumed()
         except (ValueError, AssertionError, tf.errors.OpError) as error:
-            problem = str(error).strip().splitlines()[0]
+            problem = _reason(error)
     if problem:
         raise RunError(f"{checkpoint.path}: the checkpoint cannot be used: {problem}")
 
 
 def _state(gan: ColorGAN) -> tf.train.Checkpoint:
+    return tf.train.Checkpoint(variables=[variable.value for variable in _variables(gan)])
+
+
+def _variables(gan: ColorGAN) -> list[keras.Variable]:
     # One list of all there is, so that nothing is left out for want of a name.
     variables = [*gan.variables, *gan.optimizer.variables, *gan.critic_optimizer.variables]
-    variables += [variable for tracker in gan.train_trackers.values() for variable in tracker.variables]
-    return tf.train.Checkpoint(variables=[variable.value for variable in variables])
+    return variables + [variable for tracker in gan.train_trackers.values() for variable in tracker.variables]
+
+
+def _reason(error: Exception) -> str:
+    """What an error of the system or of TensorFlow says, in one line of plain words."""
+    if isinstance(error, tf.errors.ResourceExhaustedError) or getattr(error, "errno", None) == errno.ENOSPC:
+        return "the disk is full"
+    said = getattr(error, "strerror", None) or str(error)
+    return said.strip().splitlines()[0].rpartition("}} ")[2]

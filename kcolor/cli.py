@@ -1,6 +1,7 @@
 """The command line: parses, calls one verb, prints."""
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,18 +38,12 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         status = 2
-    except click.Abort:
+    except click.Abort:  # what click makes of Ctrl-C
+        click.echo("kcolor: interrupted", err=True)
         status = 130
     except KcolorError as error:
         click.echo(f"kcolor: {error}", err=True)
         status = 2
-    except KeyboardInterrupt:
-        click.echo("kcolor: interrupted", err=True)
-        status = 130
-    except BrokenPipeError:
-        # Whoever read the output has had enough; the interpreter is not to complain of it while it closes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 141
     sys.exit(status)
 
 
@@ -78,6 +73,9 @@ def prepare(folder: Path, output: Path | None, seed: int, changes: tuple[str, ..
     """
     from kcolor import recipe
 
+    for change in changes:
+        if not change.strip().startswith("data."):
+            raise click.UsageError(f"--set {change}: only keys of the [data] table matter here, such as data.min_size")
     data = recipe.default([f"data.folder={_quoted(folder)}", *changes]).data
     manifest = _prepare(data, seed)
     target = output or Path("manifests") / f"{folder.resolve().name}.csv"
@@ -108,6 +106,8 @@ def fit(
     from kcolor import recipe as recipes
     from kcolor import run
 
+    if resuming and dry_run:
+        raise click.UsageError("--dry-run shows what a new run would be; it does not go with --resume")
     if recipe is None and not (resuming and output):
         raise click.UsageError("name a recipe (kcolor recipes lists them), or a run to go on with: --resume -o RUNDIR")
     if data:
@@ -117,7 +117,7 @@ def fit(
         file = recipes.find(recipe) if recipe else run.Run(path).recipe
         if not recipe:
             run.Run(path).read_info()
-        _resume(recipes.load(file, changes), path, data)
+        _resume(recipes.load(file, changes), path)
         return
     file = recipes.find(str(recipe))
     chosen = recipes.load(file, changes)
@@ -134,14 +134,11 @@ def fit(
     _tell_of_run(done.path)
 
 
-def _resume(chosen: "Recipe", path: Path, data: Path | None) -> None:
+def _resume(chosen: "Recipe", path: Path) -> None:
     with _quiet_import():
         from kcolor import fit as verb
-    from kcolor.prepare import locate
-
-    root = locate(str(data)) if data and data.is_dir() else None
     with _stopping(path):
-        verb.resume(chosen, path, root=root)
+        verb.resume(chosen, path)
     _tell_of_run(path)
 
 
@@ -160,8 +157,9 @@ def _dry_run(chosen: "Recipe") -> None:
     if manifest is None:
         click.echo("no photos named (--data DIR): counted with 205 classes, as Places205 has; the steps are unknown")
         return
-    plan = verb.plan(chosen, manifest)
     _tell_of(manifest)
+    verb.check_splits(manifest)
+    plan = verb.plan(chosen, manifest)
     batch = chosen.train.batch_size
     click.echo(f"{plan.steps:,} steps: {plan.epochs} epochs of {plan.steps_per_epoch:,} batches of {batch} photos")
 
@@ -183,7 +181,7 @@ def colorize(photos: tuple[Path, ...], output: Path, model: Path | None, side_by
         raise click.UsageError("name photos or folders, or a --split of the run")
     with _quiet_import():
         from kcolor import colorize as verb
-    given = verb.gather(photos)
+    given = verb.gather(photos, output)
     chosen = model or run.newest_finished().path
     pairs = verb.targets(given or verb.held_out(chosen, str(split)), output)
     generator = verb.load_generator(chosen)
@@ -214,7 +212,7 @@ def export(run_or_model: Path | None, saved_model: bool, tflite: bool, output: P
         from kcolor.colorize import load_generator
     generator = load_generator(chosen)
     formats = ["saved_model"] * saved_model + ["tflite float32", "tflite float16"] * tflite
-    folder = output / (name or chosen.stem)
+    folder = output / (name or verb.default_name(chosen))
 
     def tell(artifact: "verb.Artifact") -> None:
         click.echo(
@@ -287,9 +285,8 @@ def _stopping(path: Path) -> Iterator[None]:
     try:
         yield
     except Stopped as stopped:
-        click.echo(
-            f"stopped at step {stopped.step}, saved in {path}; go on with: kcolor fit --resume -o {path}", err=True
-        )
+        onward = f"kcolor fit --resume -o {shlex.quote(str(path))}"
+        click.echo(f"stopped at step {stopped.step}, saved in {path}; go on with: {onward}", err=True)
         sys.exit(128 + stopped.signum)
 
 

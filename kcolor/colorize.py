@@ -1,5 +1,6 @@
 """Colour photographs with a trained generator, at their own size."""
 
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from kcolor import color, image, photo
 from kcolor.errors import DataError, RunError
 from kcolor.manifest import Manifest
 from kcolor.run import Run
+from kcolor.survey import candidates
 
 
 def load_generator(path: Path) -> keras.Model:
@@ -29,7 +31,7 @@ def load_generator(path: Path) -> keras.Model:
         raise RunError(f"{file}: no such run or model")
     try:
         generator = keras.models.load_model(file, compile=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise RunError(f"{file}: not a whole Keras model: {str(error).splitlines()[0]}") from error
     outputs = generator.output if isinstance(generator.output, dict) else {}
     if "ab" not in outputs:
@@ -110,8 +112,12 @@ def held_out(path: Path, split: str) -> list[tuple[Path, Path]]:
     return [(manifest.root / row.path, Path(row.path)) for row in rows]
 
 
-def gather(sources: Sequence[Path]) -> list[tuple[Path, Path]]:
+def gather(sources: Sequence[Path], output: Path) -> list[tuple[Path, Path]]:
     """Photographs, folders taken whole, each with its place below the folder it was found in.
+
+    Args:
+        sources: Files and folders.
+        output: A folder inside one of them, what was coloured before, is not taken.
 
     Raises:
         DataError: One does not exist, or a folder has no photographs.
@@ -119,10 +125,13 @@ def gather(sources: Sequence[Path]) -> list[tuple[Path, Path]]:
     found: list[tuple[Path, Path]] = []
     for source in sources:
         if source.is_dir():
-            inside = sorted(p for p in source.rglob("*") if p.suffix.lower() in photo.SUFFIXES and p.is_file())
-            if not inside:
+            places = sorted(Path(candidate.path) for candidate in candidates(source))
+            root, made = source.resolve(), output.resolve()
+            if made != root and made.is_relative_to(root):
+                places = [place for place in places if not (root / place).is_relative_to(made)]
+            if not places:
                 raise DataError(f"{source}: no photographs in this folder")
-            found += [(path, path.relative_to(source)) for path in inside]
+            found += [(source / place, place) for place in places]
         elif source.exists():
             found.append((source, Path(source.name)))
         else:
@@ -131,28 +140,25 @@ def gather(sources: Sequence[Path]) -> list[tuple[Path, Path]]:
 
 
 def targets(photographs: Sequence[tuple[Path, Path]], folder: Path) -> list[tuple[Path, Path]]:
-    """Pair each photograph with the file to write.
+    """Pair each photograph with the file to write: of its own format where that can be written, else a PNG.
 
     Args:
         photographs: As from `gather` or `held_out`.
         folder: Where to write.
 
     Raises:
-        DataError: Two would get one name, or one would be written over itself.
+        DataError: Two would get one name, or a photograph would be written over.
     """
-    # A GIF's 256 colours are too few.
-    pairs = [
-        (source, folder / (place.with_suffix(".png") if place.suffix.lower() == ".gif" else place))
-        for source, place in photographs
-    ]
+    originals = {source.resolve() for source, _ in photographs}
     owners: dict[Path, Path] = {}
-    for source, target in pairs:
+    for source, place in photographs:
+        target = folder / (place if place.suffix.lower() in photo.WRITTEN else place.with_suffix(".png"))
         if target in owners:
             raise DataError(f"{source} and {owners[target]} would both become {target}; colour them apart (-o)")
+        if target.resolve() in originals:
+            raise DataError(f"{target}: would be written over; name another directory with -o")
         owners[target] = source
-        if target.exists() and target.samefile(source):
-            raise DataError(f"{source}: would be written over; name another directory with -o")
-    return pairs
+    return [(source, target) for target, source in owners.items()]
 
 
 def colorize_files(
@@ -178,5 +184,7 @@ def colorize_files(
             photo.write(target, coloured)
         except DataError as error:
             yield Outcome(source, None, str(error))
+        except (MemoryError, tf.errors.ResourceExhaustedError):
+            yield Outcome(source, None, f"{source}: too large for this machine's memory")
         else:
             yield Outcome(source, target)

@@ -28,7 +28,7 @@ class Photos:
         orientations: EXIF orientations 1 to 8, one a photo.
     """
 
-    paths: Sequence[Path]
+    paths: Sequence[str | Path]
     labels: Sequence[int]
     orientations: Sequence[int]
 

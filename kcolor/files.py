@@ -23,9 +23,16 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         temporary = folder / path.name
         yield temporary
-        if path.is_dir():  # a folder is not replaced in one move
-            path.rename(folder / "former")
-        temporary.replace(path)
+        if not path.is_dir():
+            temporary.replace(path)
+            return
+        # A folder is not replaced in one move; killed between the two, neither is there under its name.
+        former = path.rename(folder / "former")
+        try:
+            temporary.rename(path)
+        except OSError:
+            former.rename(path)
+            raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -48,7 +55,7 @@ def whole_text(path: Path) -> Iterator[TextIO]:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror}") from error
+        raise DataError(f"{path}: cannot be written: {error.strerror}; mend that, and run it again") from error
 
 
 def write_text(path: Path, text: str) -> None:

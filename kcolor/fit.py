@@ -16,12 +16,13 @@ from kcolor import build, callbacks, checkpoint, dataset, files, recipe, run
 from kcolor.errors import DataError, RunError
 from kcolor.gan import ColorGAN
 from kcolor.manifest import Manifest
+from kcolor.prepare import locate
 from kcolor.recipe import Recipe
 from kcolor.run import Run
 
 SAMPLES = 8
 
-# A run may go on longer, from other places and with other habits, but not with other photos, networks or losses.
+# A run may go on longer, with photos that were moved and with other habits, but not with other photos or networks.
 _MAY_CHANGE = ("train.epochs", "train.checkpoint_minutes", "data.folder", "data.labels")
 
 
@@ -66,52 +67,93 @@ def fit(chosen: Recipe, manifest: Manifest, path: Path, *, name: str = "recipe",
         KcolorError: See `resume`; or the directory has something in it.
         callbacks.Stopped: Ctrl-C or SIGTERM came; everything is saved.
     """
-    _check_splits(manifest)
+    check_splits(manifest)
     model = _model(chosen, manifest)
-    started = run.create(
-        path, recipe_name=name, recipe_toml=chosen.dump(), seed=chosen.seed, manifest_sha256=manifest.sha256
-    )
-    with _clear_line(started):
+    started = run.claim(path)
+    with run.locked(started):
         manifest.save(started.manifest)
-    return _train(chosen, manifest, started, model, console or Console())
+        run.describe(
+            started,
+            recipe_name=name,
+            recipe_toml=chosen.dump(),
+            seed=chosen.seed,
+            manifest_sha256=manifest.sha256,
+        )
+        _train(chosen, manifest, started, model, console or Console())
+    return started
 
 
-def resume(chosen: Recipe | None, path: Path, *, root: Path | None = None, console: Console | None = None) -> Run:
+def resume(chosen: Recipe | None, path: Path, *, console: Console | None = None) -> Run:
     """Go on with a run from its last checkpoint, exactly as if it had not been interrupted.
 
     Args:
-        chosen: The recipe, which may ask for more epochs than the run had; None: the run's own.
+        chosen: The recipe, which may ask for more epochs than the run had, and may say where its photos are now; None:
+            the run's own.
         path: The run directory.
-        root: Where the photos are now, if they were moved.
         console: Where progress is shown.
 
     Raises:
         KcolorError: It is no run directory, or one of another recipe; a photo has gone; a loss is not finite; the disk
-            is full.
+            is full; another process trains it.
         callbacks.Stopped: Ctrl-C or SIGTERM came; everything is saved.
     """
-    console = console or Console()
     going = Run(path)
     info = going.read_info()
     own = recipe.load(going.recipe)
-    chosen = chosen or own
+    chosen = _settle(chosen or own, own, going, info["recipe"])
+    with run.locked(going):
+        moved = chosen.data.folder != own.data.folder
+        manifest = Manifest.load(going.manifest, root=_root(chosen.data.folder) if moved else None)
+        if manifest.sha256 != info["manifest_sha256"]:
+            raise RunError(f"{going.manifest}: changed since the run began; put it back, or begin a new run")
+        model = _model(chosen, manifest)
+        _restore(model, going, console or Console())
+        manifest.save(going.manifest)
+        files.write_text(going.recipe, chosen.dump())
+        finished = int(model.critic_optimizer.iterations) >= plan(chosen, manifest).steps
+        if not (finished and going.generator.exists()):
+            _train(chosen, manifest, going, model, console or Console())
+    return going
+
+
+def _settle(chosen: Recipe, own: Recipe, going: Run, name: str) -> Recipe:
+    """The recipe to go on with.
+
+    Raises:
+        RunError: It is another one than the run's, or asks for fewer epochs.
+    """
     differing = [line for line in recipe.differences(own, chosen) if not line.startswith(_MAY_CHANGE)]
     if differing:
         raise RunError(
-            f"{path}: a run of another recipe ({info['recipe']}), which differs in {'; '.join(differing)}; "
+            f"{going.path}: a run of another recipe ({name}), which differs in {'; '.join(differing)}; "
             "name another run directory with -o"
         )
-    manifest = Manifest.load(going.manifest, root=root)
-    if manifest.sha256 != info["manifest_sha256"]:
-        raise RunError(f"{going.manifest}: changed since the run began; put it back, or begin a new run")
-    model = _model(chosen, manifest)
-    _restore(model, going, console)
-    with _clear_line(going):
-        files.write_text(going.recipe, chosen.dump())
-    return _train(chosen, manifest, going, model, console)
+    if chosen.train.epochs < own.train.epochs:
+        raise RunError(
+            f"{going.path}: the run is to have {own.train.epochs} epochs, not {chosen.train.epochs}; "
+            f"go on with --set train.epochs={own.train.epochs} or more"
+        )
+    if chosen.data.folder:
+        return chosen
+    return chosen.model_copy(update={"data": chosen.data.model_copy(update={"folder": own.data.folder})})
 
 
-def _check_splits(manifest: Manifest) -> None:
+def _root(folder: str) -> Path:
+    """Where the photos are now: a folder, or that of a manifest."""
+    path = locate(folder)
+    if path.is_file():
+        return Manifest.load(path).root
+    if not path.is_dir():
+        raise DataError(f"{path} is not a folder: give the folder that holds the run's photos")
+    return path
+
+
+def check_splits(manifest: Manifest) -> None:
+    """Make sure that there is something to train on and something to validate with.
+
+    Raises:
+        DataError: There is not.
+    """
     counts = manifest.counts()
     for split in ("train", "val"):
         if not counts[split]:
@@ -131,17 +173,18 @@ def _restore(model: ColorGAN, going: Run, console: Console) -> None:
     """The newest checkpoint that is whole."""
     kept = checkpoint.find(going.checkpoints)
     for candidate in kept:
-        problem = checkpoint.damage(candidate)
-        if problem is None:
+        try:
             checkpoint.restore(model, candidate)
+        except RunError as error:
+            console.print(f"{error}; trying the one before", highlight=False, soft_wrap=True)
+        else:
             return
-        console.print(f"{candidate.path}: damaged ({problem}); trying the one before", soft_wrap=True)
-    if kept:
-        raise RunError(f"{going.checkpoints}: no checkpoint is whole; begin a new run (another -o)")
+    if kept or going.history.exists() or going.generator.exists():
+        raise RunError(f"{going.checkpoints}: no whole checkpoint to go on from; begin a new run (another -o)")
     # Killed before its first checkpoint: the weights as the seed draws them are where it began.
 
 
-def _train(chosen: Recipe, manifest: Manifest, going: Run, model: ColorGAN, console: Console) -> Run:
+def _train(chosen: Recipe, manifest: Manifest, going: Run, model: ColorGAN, console: Console) -> None:
     steps_per_epoch, epochs = plan(chosen, manifest).steps_per_epoch, chosen.train.epochs
     step = int(model.critic_optimizer.iterations)
     epoch, within = divmod(step, steps_per_epoch)
@@ -166,7 +209,7 @@ def _train(chosen: Recipe, manifest: Manifest, going: Run, model: ColorGAN, cons
         batch_size=chosen.train.batch_size,
         step=step,
     )
-    with _clear_line(going, model):
+    with _clear_line(going, manifest, model, steps_per_epoch):
         keeper = callbacks.Checkpoints(
             going,
             minutes=chosen.train.checkpoint_minutes,
@@ -176,7 +219,7 @@ def _train(chosen: Recipe, manifest: Manifest, going: Run, model: ColorGAN, cons
         everything = [
             bar,
             callbacks.StopOnNaN(going),
-            callbacks.History(going, steps_per_epoch * chosen.train.batch_size),
+            callbacks.History(going, chosen.train.batch_size),
             callbacks.Samples(going, next(samples.as_numpy_iterator())[0]),
             callbacks.tensorboard(going.tensorboard),
             keeper,  # last: what it saves has been told of
@@ -205,7 +248,6 @@ def _train(chosen: Recipe, manifest: Manifest, going: Run, model: ColorGAN, cons
                     shuffle=False,
                 )
         checkpoint.save_generator(model, going.generator)
-    return going
 
 
 @contextmanager
@@ -228,26 +270,37 @@ def _closing(bar: callbacks.ProgressBar) -> Iterator[None]:
 
 
 @contextmanager
-def _clear_line(going: Run, model: ColorGAN | None = None) -> Iterator[None]:
-    """What can happen to files in a long run becomes one clear line; a trained model is saved first."""
+def _clear_line(going: Run, manifest: Manifest, model: ColorGAN, steps_per_epoch: int) -> Iterator[None]:
+    """What can happen to photos, disk and memory in a long run becomes one clear line."""
     try:
         yield
-    except (tf.errors.NotFoundError, tf.errors.InvalidArgumentError, tf.errors.PermissionDeniedError) as error:
-        saved = f"; saved as {checkpoint.save(model, going.checkpoints).path}" if model else ""
-        raise DataError(f"{_fault(error)}{saved}; put it back as it was and --resume") from error
-    except OSError as error:
-        reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
+    except tf.errors.ResourceExhaustedError as error:
         raise RunError(
-            f"{error.filename or going.path}: cannot be written ({reason}); mend that and --resume"
+            f"{going.path}: out of memory; begin a new run with a lower train.batch_size or data.size"
         ) from error
+    except tf.errors.OpError as error:
+        photo = _photo_at_fault(error, manifest.root)
+        if photo is None:
+            raise
+        # After an epoch's last step comes its validation, which a checkpoint taken now would leave out.
+        if int(model.critic_optimizer.iterations) % steps_per_epoch:
+            checkpoint.save(model, going.checkpoints)
+        last = checkpoint.last_whole(going.checkpoints)
+        saved = f"the run is saved in {last.path}" if last else "there is no checkpoint yet"
+        raise DataError(f"{photo}; {saved}; put the photo back as it was and --resume") from error
+    except OSError as error:
+        reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
+        raise RunError(f"{error.filename or going.path}: {reason}; mend that and --resume") from error
 
 
-def _fault(error: tf.errors.OpError) -> str:
-    """What an error of `tf.data` says of the photo it met; only a missing one is named there."""
+def _photo_at_fault(error: tf.errors.OpError, root: Path) -> str | None:
+    """What an error says of the photo it met, if that is what it is about; one that is broken is not named there."""
     around = ("Graph execution error", "Detected at node", "<stack traces", "\t")
     lines = [line for line in error.message.splitlines() if line and not line.startswith(around)]
-    told = lines[-1] if lines else "no reason is given"
-    path, gone, _ = told.rpartition("; No such file or directory")
-    if gone:
-        return f"{path}: a photo of this run is gone"
-    return f"a photo of this run cannot be read any more ({told}), and kcolor prepare on its folder says which"
+    told = lines[-1].rpartition("}} ")[2] if lines else ""
+    path, _, why = told.rpartition("; ")
+    if path.startswith(str(root)):
+        return f"{path}: a photo of this run cannot be read ({why})"
+    if "Decode" in error.message:
+        return f"a photo of this run is broken ({told}), and kcolor prepare {root} says which"
+    return None

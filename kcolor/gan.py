@@ -113,6 +113,8 @@ class ColorGAN(keras.Model):
         """Set the two optimizers: `optimizer` trains the generator, `critic_optimizer` the critic."""
         super().compile(optimizer=optimizer, **kwargs)
         self.critic_optimizer = keras.optimizers.get(critic_optimizer)
+        if self.critic_optimizer is self.optimizer:
+            raise ValueError("the two networks need an optimizer each: one keeps the state of one network")
         self.optimizer.build(self.generator.trainable_variables)
         self.critic_optimizer.build(self.critic.trainable_variables)
 
@@ -208,15 +210,15 @@ class ColorGAN(keras.Model):
         return cls(**{**config, **networks})
 
     def get_compile_config(self) -> dict[str, Any]:
-        """The two optimizers."""
+        """What `compile` was given, with both optimizers."""
         return {
-            "optimizer": keras.saving.serialize_keras_object(self.optimizer),
+            **super().get_compile_config(),
             "critic_optimizer": keras.saving.serialize_keras_object(self.critic_optimizer),
         }
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compile with the optimizers of `get_compile_config`."""
-        self.compile(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
+        """Compile as `get_compile_config` says."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
 
 
 @keras.saving.register_keras_serializable(package="kcolor")

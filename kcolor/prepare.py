@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def prepare(data: Data, seed: int, on_progress: Callable[[int, int], None] | Non
         folder,
         survey_file=survey_file(folder),
         include=data.include,
-        labels=Path(data.labels) if data.labels else None,
+        labels=locate(data.labels) if data.labels else None,
         min_size=data.min_size,
         split=data.split,
         seed=seed,
@@ -53,9 +54,12 @@ def locate(folder: str) -> Path:
         DataError: There is no such package.
     """
     if not folder.startswith(PACKAGE):
-        return Path(folder).expanduser().absolute()
+        return Path(os.path.expanduser(folder)).absolute()  # noqa: PTH111 - of an unknown user it is the name itself
     name, _, inside = folder.removeprefix(PACKAGE).partition("/")
-    spec = importlib.util.find_spec(name)
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        spec = None
     if spec is None or not spec.submodule_search_locations:
         raise DataError(f"data.folder: no Python package {name} here; install it, or name another folder with --data")
     return Path(spec.submodule_search_locations[0], inside)

@@ -18,7 +18,7 @@ from kcolor.errors import RecipeError
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=10**6)]
 
 
 class _Table(BaseModel):
@@ -157,6 +157,8 @@ class Recipe(_Table):
             )
         if self.classification.weight and (self.network.depth < 4 or self.data.size < 64):
             raise ValueError("classification.weight: the class branch needs network.depth >= 4 and data.size >= 64")
+        if self.optimizer.final_learning_rate > self.optimizer.learning_rate:
+            raise ValueError("optimizer.final_learning_rate: must not be above optimizer.learning_rate")
         if self.objective.kind == "wgan-gp" and self.network.critic_batchnorm:
             raise ValueError(
                 "network.critic_batchnorm: must be false for objective.kind = wgan-gp (its penalty is of single photos)"
@@ -205,11 +207,11 @@ def find(name: str) -> Path:
         RecipeError: There is no such recipe; it names the nearest one.
     """
     path = Path(name)
-    if path.is_file():
-        return path
     known = {recipe.stem: recipe for recipe in bundled()}
     if name in known:
         return known[name]
+    if path.is_file():
+        return path
     raise RecipeError(
         f"{name}: no such recipe; give a .toml file or one of {', '.join(known)}{_nearest(path.stem, known)}"
     )
@@ -258,7 +260,7 @@ def _assignment(change: str) -> tuple[list[str], Any]:
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        value = text  # a bare word, so that objective.kind=wgan-gp needs no quotes
+        value = text.strip()  # a bare word, so that objective.kind=wgan-gp needs no quotes
     return key.strip().split("."), value
 
 

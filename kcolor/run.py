@@ -4,9 +4,13 @@ import importlib.metadata
 import json
 import platform
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from kcolor import __version__, files
 from kcolor.errors import RunError
@@ -50,6 +54,11 @@ class Run:
         return self.path / "curves.png"
 
     @property
+    def lock(self) -> Path:
+        """Held by the process that trains the run."""
+        return self.path / "lock"
+
+    @property
     def samples(self) -> Path:
         """Folder of sample grids."""
         return self.path / "samples"
@@ -81,8 +90,9 @@ class Run:
             RunError: It is not a run directory.
         """
         try:
-            return json.loads(self.info.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            info = json.loads(self.info.read_text(encoding="utf-8"))
+            return {**info, "recipe": info["recipe"], "manifest_sha256": info["manifest_sha256"]}
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{self.path}: not a run directory (no readable {self.info.name})") from error
 
     def read_history(self) -> list[dict[str, Any]]:
@@ -96,31 +106,56 @@ class Run:
         files.write_text(self.history, "".join(json.dumps(epoch) + "\n" for epoch in epochs))
 
 
-def create(path: Path, *, recipe_name: str, recipe_toml: str, seed: int, manifest_sha256: str) -> Run:
-    """Begin a run directory: its recipe, and its word on versions, seed and data.
+def claim(path: Path) -> Run:
+    """Make a run directory, or take over one that was left before it told what it is.
 
     Raises:
-        RunError: The directory has something in it, or cannot be made.
+        RunError: The directory has something else in it, or cannot be made.
     """
     run = Run(path)
     try:
-        if path.exists() and any(path.iterdir()):
-            raise RunError(f"{path}: there is something in it; go on with --resume, or name another directory with -o")
         path.mkdir(parents=True, exist_ok=True)
-        files.write_text(run.recipe, recipe_toml)
-        info = {
-            "recipe": recipe_name,
-            "seed": seed,
-            "manifest_sha256": manifest_sha256,
-            "kcolor": __version__,
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in ("tensorflow", "keras", "numpy")},
-            "machine": f"{platform.system()} {platform.machine()}",
-        }
-        files.write_text(run.info, json.dumps(info, indent=2) + "\n")
+        others = [entry.name for entry in path.iterdir() if entry not in (run.lock, run.recipe, run.manifest)]
     except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error.strerror}") from error
+        raise RunError(f"{path}: cannot be made ({error.strerror}); name another directory with -o") from error
+    if others:
+        raise RunError(f"{path}: there is something in it; go on with --resume, or name another directory with -o")
     return run
+
+
+def describe(run: Run, *, recipe_name: str, recipe_toml: str, seed: int, manifest_sha256: str) -> None:
+    """Write a run's recipe, and then its word on versions, seed and data, by which it is a run.
+
+    Raises:
+        DataError: It cannot be written.
+    """
+    files.write_text(run.recipe, recipe_toml)
+    info = {
+        "recipe": recipe_name,
+        "seed": seed,
+        "manifest_sha256": manifest_sha256,
+        "kcolor": __version__,
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in ("tensorflow", "keras", "numpy")},
+        "machine": f"{platform.system()} {platform.machine()}",
+    }
+    files.write_text(run.info, json.dumps(info, indent=2) + "\n")
+
+
+@contextmanager
+def locked(run: Run) -> Iterator[None]:
+    """Keep other processes from training the same run; the lock goes with the process, however it ends.
+
+    Raises:
+        RunError: Another process trains it.
+    """
+    try:
+        with FileLock(run.lock, timeout=0):
+            yield
+    except Timeout as error:
+        raise RunError(f"{run.path}: another process is training this run; wait for it, or stop it") from error
+    except PermissionError as error:
+        raise RunError(f"{run.path}: cannot be written ({error.strerror}); name another directory with -o") from error
 
 
 def next_path(recipe_name: str, root: Path = RUNS) -> Path:

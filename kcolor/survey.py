@@ -22,10 +22,8 @@ from typing import NamedTuple, TextIO
 import numpy as np
 from PIL import Image
 
-from kcolor import files
+from kcolor import files, photo
 from kcolor.errors import DataError
-
-SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 
 SURVEY_VERSION = 1
 SURVEY_HEADER = {"kcolor_survey": SURVEY_VERSION}
@@ -33,8 +31,6 @@ SURVEY_MARK = '{"kcolor_survey":'
 
 # The formats that training reads.
 TRAINING_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
-# Nothing else is tried: some of Pillow's other readers start outside programs.
-KNOWN_FORMATS = (*TRAINING_FORMATS, "TIFF", "JPEG2000")
 # What Pillow calls a JPEG with further pictures behind it, as phones write them; its JPEG reader opens it.
 JPEG_OF_PHONES = "MPO"
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
@@ -55,6 +51,7 @@ GREY_CHROMA = 2.5
 TONED_RESIDUAL = 1.2
 TONED_DEGREE = 5
 
+# Not kcolor.color, which is TensorFlow: its start would cost each worker more than its share of the photos.
 # sRGB to CIE XYZ, each row divided by the white point D65.
 RGB_TO_XYZ = np.array(
     [
@@ -127,7 +124,7 @@ def survey(
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder: give the folder that holds the photos")
-    everything = sorted(_candidates(folder))
+    everything = sorted(candidates(folder))
     wanted = [c for c in everything if not include or any(fnmatchcase(c.path, pattern) for pattern in include)]
     known, lines = _read_survey(survey_file)
     todo = [c for c in wanted if not _is_current(known.get(c.path), c)]
@@ -151,7 +148,7 @@ def survey(
     return [known[c.path] for c in wanted]
 
 
-def _candidates(folder: Path) -> Iterator[Candidate]:
+def candidates(folder: Path) -> Iterator[Candidate]:
     """Picture files at any depth, by their suffix. Each real folder is entered once, so links that loop do no harm."""
     seen = set()
     folders: list[str] = [""]
@@ -173,7 +170,7 @@ def _candidates(folder: Path) -> Iterator[Candidate]:
                 continue
             if entry.is_dir():
                 (links if entry.is_symlink() else folders).append(path)
-            elif os.path.splitext(entry.name)[1].lower() in SUFFIXES and entry.is_file():  # noqa: PTH122
+            elif os.path.splitext(entry.name)[1].lower() in photo.SUFFIXES and entry.is_file():  # noqa: PTH122
                 status = entry.stat()
                 yield Candidate(path, status.st_size, status.st_mtime_ns)
 
@@ -292,7 +289,7 @@ def _examine(folder: Path, candidate: Candidate) -> Facts:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(folder / candidate.path, formats=KNOWN_FORMATS) as image:
+            with Image.open(folder / candidate.path, formats=photo.FORMATS) as image:
                 width, height, orientation, fault, toned = _examine_image(image)
                 return Facts(*candidate, width, height, orientation, fault, toned)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError):

@@ -84,6 +84,8 @@ def test_dry_run_without_photos(tmp_path):
         (["export", "nowhere", "--tflite"], "nowhere: no such run or model"),
         (["prepare", "nowhere"], "nowhere is not a folder"),
         (["fitt"], "No such command"),
+        (["fit", "gan", "--resume", "--dry-run"], "does not go with --resume"),
+        (["prepare", ".", "--set", "seed=7"], "only keys of the [data] table matter here"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -118,9 +118,11 @@ assert "tensorflow" not in sys.modules
 def test_an_artifact_that_differs_is_refused(generator, tmp_path, monkeypatch):
     name, _, write = export.FORMATS["tflite float16"]
     monkeypatch.setitem(export.FORMATS, "tflite float16", (name, 1e-9, write))
+    export.export(generator, tmp_path / "tiny", ["tflite float32"], source="a test")
+    before = {path: path.read_bytes() for path in (tmp_path / "tiny").iterdir()}
     with pytest.raises(RunError, match="differs from Keras"):
-        export.export(generator, tmp_path / "tiny", ["tflite float16"], source="a test")
-    assert list((tmp_path / "tiny").iterdir()) == []
+        export.export(generator, tmp_path / "tiny", ["tflite float32", "tflite float16"], source="another")
+    assert {path: path.read_bytes() for path in (tmp_path / "tiny").iterdir()} == before
 
 
 def test_parity_sees_a_difference(exported, generator):
@@ -139,6 +141,29 @@ def test_what_is_no_artifact(generator, tmp_path):
     (tmp_path / "a.tflite").write_bytes(b"nothing")
     with pytest.raises(RunError, match=r"a.tflite: tflite failed"):
         parity.difference(generator, tmp_path / "a.tflite", "tflite.py")
+
+
+def test_other_weights_replace_all(generator, tmp_path):
+    folder = tmp_path / "tiny"
+    export.export(generator, folder, ["tflite float32", "tflite float16"], source="a test")
+    output = generator.get_layer("output_conv")
+    kept = output.bias.numpy()
+    output.bias.assign(kept + 0.01)
+    try:
+        export.export(generator, folder, ["tflite float16"], source="another")
+    finally:
+        output.bias.assign(kept)
+    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "tiny.float16.tflite"]
+    assert json.loads((folder / "manifest.json").read_text())["source"] == "another"
+
+
+def test_names(finished, tmp_path):
+    assert export.default_name(finished.path) == "tiny"
+    assert export.default_name(finished.generator) == "tiny"
+    assert export.default_name(finished.best) == "tiny-best"
+    (tmp_path / "v1.0").mkdir()
+    assert export.default_name(tmp_path / "v1.0") == "v1.0"
+    assert export.default_name(tmp_path / "model.keras") == "model"
 
 
 def test_exporting_again_keeps_the_others(exported, generator):

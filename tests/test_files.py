@@ -34,6 +34,16 @@ def test_folders_are_replaced_too(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
+def test_a_folder_that_cannot_be_replaced_is_put_back(tmp_path):
+    target = tmp_path / "model"
+    target.mkdir()
+    (target / "mine").touch()
+    with pytest.raises(FileNotFoundError), files.replacing(target):
+        pass  # nothing was written
+    assert [path.name for path in target.iterdir()] == ["mine"]
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
 def test_any_file_name_can_be_written(tmp_path):
     name = os.fsdecode(b"caf\xe9.jpg")
     files.write_text(tmp_path / "a.txt", name)

@@ -183,7 +183,7 @@ def test_a_checkpoint_cut_short(photos, tmp_path, capsys):
     # Step 3, in the middle of the first epoch: it is finished, told of again, and the second follows.
     fit.resume(narrow("gan"), cut)
     said = capsys.readouterr().out
-    assert f"{newest.path}: damaged" in said
+    assert f"{newest.path}: the checkpoint cannot be used: state.data-00000-of-00001 has" in said
     assert "trying the one before" in said
     assert len(Run(cut).read_history()) == 2
     assert everything(cut).keys() == everything(whole.path).keys()
@@ -191,20 +191,43 @@ def test_a_checkpoint_cut_short(photos, tmp_path, capsys):
     for kept in checkpoint.find(Run(cut).checkpoints):
         (kept.path / "sizes.json").unlink()
     before = {path: path.stat().st_mtime_ns for path in cut.rglob("*")}
-    with pytest.raises(RunError, match="no checkpoint is whole"):
+    with pytest.raises(RunError, match="no whole checkpoint to go on from"):
         fit.resume(narrow("gan", "train.epochs=3"), cut)
     assert {path: path.stat().st_mtime_ns for path in cut.rglob("*")} == before
 
 
-def test_a_damaged_checkpoint_of_the_right_size(photos, tmp_path):
+def test_a_damaged_checkpoint_of_the_right_size(photos, tmp_path, capsys):
+    run = fit.fit(narrow("gan", "train.epochs=1", "train.checkpoint_minutes=0"), surveyed(photos), tmp_path / "run")
+    newest, before = checkpoint.find(run.checkpoints)
+    assert (newest.step, before.step) == (4, 3)
+    data = newest.path / "state.data-00000-of-00001"
+    content = bytearray(data.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    data.write_bytes(content)
+    fit.resume(narrow("gan"), run.path)
+    assert f"{newest.path}: the checkpoint cannot be used" in capsys.readouterr().out
+    assert checkpoint.find(run.checkpoints)[0].step == 8
+    assert len(run.read_history()) == 2
+
+
+def test_runs_without_their_checkpoints_are_not_begun_anew(photos, tmp_path):
     run = fit.fit(narrow("gan", "train.epochs=1"), surveyed(photos), tmp_path / "run")
-    for kept in checkpoint.find(run.checkpoints):
-        data = kept.path / "state.data-00000-of-00001"
-        content = bytearray(data.read_bytes())
-        content[len(content) // 2] ^= 0xFF
-        data.write_bytes(content)
-    with pytest.raises(RunError, match="cannot be used"):
+    shutil.rmtree(run.checkpoints)
+    with pytest.raises(RunError, match="no whole checkpoint"):
         fit.resume(narrow(), run.path)
+
+
+def test_a_run_that_is_finished_or_has_other_things_in_it(photos, tmp_path):
+    run = fit.fit(narrow(), surveyed(photos), tmp_path / "run")
+    before = run.generator.stat().st_mtime_ns
+    fit.resume(None, run.path)
+    assert run.generator.stat().st_mtime_ns == before
+    with pytest.raises(RunError, match=r"to have 2 epochs, not 1; go on with --set train.epochs=2 or more"):
+        fit.resume(narrow("gan", "train.epochs=1"), run.path)
+    aside = run.checkpoints / "step-00000008.bak"
+    shutil.copytree(run.checkpoints / "step-00000008", aside)
+    fit.resume(narrow("gan", "train.epochs=3"), run.path)
+    assert aside.is_dir()
 
 
 def test_a_photo_that_vanishes(photos, tmp_path):
@@ -230,16 +253,42 @@ def test_a_photo_that_breaks(photos, tmp_path):
     shutil.copytree(photos, mine)
     found = surveyed(mine)
     (mine / found.split("train")[0].path).write_bytes(b"broken")
-    with pytest.raises(DataError, match=r"cannot be read any more \(Unknown image.*; saved as .*--resume$"):
+    with pytest.raises(DataError, match=r"a photo of this run is broken \(Unknown image.*--resume$"):
         fit.fit(narrow(), found, tmp_path / "run")
+
+
+def test_a_photo_that_vanishes_while_validating(photos, tmp_path):
+    """Nothing is saved between an epoch's last step and its validation, so the epoch is told of after the resume."""
+    mine = tmp_path / "photos"
+    shutil.copytree(photos, mine)
+    found = surveyed(mine)
+    run = fit.fit(narrow("gan", "train.epochs=1"), found, tmp_path / "run")
+    gone = mine / found.split("val")[-1].path
+    # The samples are read when training begins, and the validation photos after it: gone in between.
+    samples = fit.SAMPLES
+    fit.SAMPLES = 1
+    try:
+        gone.rename(tmp_path / "aside.png")
+        with pytest.raises(DataError, match=r"the run is saved in .*step-00000004; put the photo back"):
+            fit.resume(narrow(), run.path)
+    finally:
+        fit.SAMPLES = samples
+    (tmp_path / "aside.png").rename(gone)
+    assert [entry["epoch"] for entry in fit.resume(narrow(), run.path).read_history()] == [1, 2]
 
 
 def test_photos_that_moved(photos, tmp_path):
     fit.fit(narrow("gan", "train.epochs=1"), surveyed(photos), tmp_path / "run")
     moved = tmp_path / "moved"
     shutil.copytree(photos, moved)
-    run = fit.resume(narrow(), tmp_path / "run", root=moved)
+    with pytest.raises(DataError, match="typo is not a folder"):
+        fit.resume(narrow("gan", "data.folder=/typo"), tmp_path / "run")
+    run = fit.resume(narrow("gan", f"data.folder={moved}"), tmp_path / "run")
     assert len(run.read_history()) == 2
+    assert manifest.Manifest.load(run.manifest).root == moved
+    assert recipe.load(run.recipe).data.folder == str(moved)
+    fit.resume(narrow(), run.path)  # which names no folder
+    assert recipe.load(run.recipe).data.folder == str(moved)
 
 
 def test_a_changed_manifest(photos, tmp_path):
@@ -251,17 +300,15 @@ def test_a_changed_manifest(photos, tmp_path):
 
 
 def test_a_loss_that_is_not_finite(photos, tmp_path):
-    good = fit.fit(narrow("gan", "train.epochs=1", "optimizer.learning_rate=0.001"), surveyed(photos), tmp_path / "run")
-    assert checkpoint.find(good.checkpoints)
+    wild = Run(tmp_path / "wild")
+    changes = ["optimizer.learning_rate=1e30", "optimizer.final_learning_rate=0.0", "train.checkpoint_minutes=0"]
     with pytest.raises(RunError) as told:
-        fit.fit(narrow("gan", "optimizer.learning_rate=1e30"), surveyed(photos), tmp_path / "wild")
-    message = str(told.value)
-    assert "not finite" in message
-    assert "checkpoint" in message
-    for kept in checkpoint.find(Run(tmp_path / "wild").checkpoints):  # what was kept is good
-        assert str(kept.path) in message or kept.step < checkpoint.find(Run(tmp_path / "wild").checkpoints)[0].step
-    for value in everything(good.path).values():
-        assert np.isfinite(value).all()
+        fit.fit(narrow("gan", *changes), surveyed(photos), wild.path)
+    assert "not finite" in str(told.value)
+    # The first step leaves weights that are absurd, but finite still.
+    assert [kept.step for kept in checkpoint.find(wild.checkpoints)] == [1]
+    assert f"the last good checkpoint is {checkpoint.find(wild.checkpoints)[0].path}" in str(told.value)
+    assert all(np.isfinite(value).all() for value in everything(wild.path).values() if value.dtype.kind == "f")
 
 
 @pytest.mark.parametrize(

@@ -157,7 +157,7 @@ def test_evaluation_is_the_mean_over_photos_whatever_the_batches(kind):
     model = make(reconstruction=kind)
     metrics = model.evaluate(batches(5, 4), verbose=0, return_dict=True)
     rgb = photos(5)[0]
-    truth = skimage.color.rgb2lab(rgb)[..., 1:] / 110
+    truth = skimage.color.rgb2lab(rgb)[..., 1:] / color.AB_SCALE
     prediction = model.generator(color.split(rgb)[0])["ab"].numpy()
     power = {"l1": 1, "l2": 2}[kind]
     # The first photo is grey: one batch of four and one of one, weighted alike, would give something else.

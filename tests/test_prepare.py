@@ -13,6 +13,9 @@ def test_a_folder_inside_a_package():
     assert prepare.locate("package:skimage/data") == Path(skimage.__file__).parent / "data"
     with pytest.raises(DataError, match="no Python package nosuchthing"):
         prepare.locate("package:nosuchthing/data")
+    with pytest.raises(DataError, match=r"no Python package nosuch\.thing"):
+        prepare.locate("package:nosuch.thing/data")
+    assert prepare.locate("~nosuchuser/data").name == "data"
 
 
 def test_the_survey_is_kept_in_the_cache(folder, cache):

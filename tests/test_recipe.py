@@ -330,6 +330,15 @@ def test_keys_that_look_like_kinds(change):
         recipe.default([change])
 
 
+def test_blanks_around_the_sign_of_equality():
+    assert recipe.default(["objective.kind = wgan-clip"]).objective.kind == "wgan-clip"
+
+
+def test_rates_fall():
+    with pytest.raises(RecipeError, match="must not be above"):
+        recipe.default(["optimizer.final_learning_rate=1.0"])
+
+
 @pytest.mark.parametrize("value", ["inf", "nan"])
 def test_numbers_are_finite(value):
     with pytest.raises(RecipeError, match=r"optimizer.learning_rate: .*finite"):

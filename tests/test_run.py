@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -7,7 +9,8 @@ from kcolor.errors import RunError
 
 
 def make(path, finished_at=None):
-    made = run.create(path, recipe_name="gan", recipe_toml="seed = 0\n", seed=0, manifest_sha256="0")
+    made = run.claim(path)
+    run.describe(made, recipe_name="gan", recipe_toml="seed = 0\n", seed=0, manifest_sha256="0")
     if finished_at is not None:
         made.generator.touch()
         os.utime(made.generator, (finished_at, finished_at))
@@ -47,5 +50,35 @@ def test_what_is_no_run(tmp_path):
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(RunError, match="not a run directory"):
         run.Run(tmp_path).read_info()
-    with pytest.raises(RunError, match="cannot be written"):
+    (tmp_path / "run.json").write_text("[]")
+    with pytest.raises(RunError, match="not a run directory"):
+        run.Run(tmp_path).read_info()
+    with pytest.raises(RunError, match="cannot be made"):
         make(tmp_path / "run.json" / "deeper")
+
+
+def test_a_directory_left_before_it_was_a_run_is_taken_over(tmp_path):
+    left = run.claim(tmp_path)
+    left.recipe.touch()
+    left.manifest.touch()
+    assert make(tmp_path).read_info()["recipe"] == "gan"
+    with pytest.raises(RunError, match="there is something in it"):
+        run.claim(tmp_path)
+
+
+def test_one_process_at_a_time(tmp_path):
+    made = make(tmp_path)
+    code = f"""
+from pathlib import Path
+from kcolor import errors, run
+try:
+    with run.locked(run.Run(Path({str(tmp_path)!r}))):
+        print("taken")
+except errors.RunError as error:
+    print(error)
+"""
+    with run.locked(made):
+        held = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "another process is training this run" in held.stdout
+    free = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert free.stdout == "taken\n"

@@ -13,8 +13,12 @@ PACKAGE = Path(__file__).parents[1] / "kcolor"
 ORDER = [
     ["errors"],
     ["files"],
-    ["color", "image", "photo", "pictures", "recipe", "run", "survey"],
+    ["color", "image", "photo", "pictures", "recipe", "run"],
+    ["survey"],
     ["dataset", "losses", "manifest", "networks"],
+    ["metrics.base"],
+    ["metrics.colourfulness", "metrics.delta_e", "metrics.fid", "metrics.lpips", "metrics.psnr", "metrics.ssim"],
+    ["metrics"],
     ["gan", "prepare"],
     ["checkpoint"],
     ["callbacks", "build"],
@@ -43,6 +47,8 @@ def imported(path: Path) -> set[str]:
             node.body = []
     found = set()
     for node in ast.walk(tree):
+        assert not (isinstance(node, ast.Import) and any(a.name.startswith("kcolor.") for a in node.names)), path
+        assert not (isinstance(node, ast.ImportFrom) and node.level), path
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "kcolor":
             inside = node.module.removeprefix("kcolor").removeprefix(".")
             names = [f"{inside}.{alias.name}".strip(".") for alias in node.names]

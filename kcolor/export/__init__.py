@@ -3,6 +3,8 @@
 import hashlib
 import json
 import platform
+import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from kcolor import __version__, files
 from kcolor.errors import RunError
@@ -62,31 +65,43 @@ def export(
         on_done: Called with each artifact.
 
     Returns:
-        The manifest, ``folder/manifest.json``; it keeps what it knew of formats that were not exported now.
+        The manifest, ``folder/manifest.json``; it keeps what it knew of artifacts of the same weights.
 
     Raises:
         RunError: An artifact differs from Keras by more than its limit, or cannot be written, converted or loaded; what
             was there before is as it was.
     """
-    manifest = folder / "manifest.json"
-    known = _read(manifest)
     digest = hashlib.sha256(b"".join(variable.numpy().tobytes() for variable in generator.weights)).hexdigest()
-    if known.get("weights_sha256") != digest:
-        known = {}
-    artifacts = {entry["format"]: entry for entry in known.get("artifacts", [])}
+    manifest = folder / "manifest.json"
+    former = _read(manifest)
+    kept = {entry["format"]: entry for entry in former.get("artifacts", [])}
+    stale = [] if former.get("weights_sha256") == digest else list(kept.values())
+    if stale:
+        kept = {}
+    folder.mkdir(parents=True, exist_ok=True)
     try:
-        for name in formats:
-            pattern, limit, write = FORMATS[name]
-            path = folder / pattern.format(name=folder.name)
-            with files.replacing(path) as temporary:
-                difference = write(generator, temporary)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as making:
+            made = []
+            for name in formats:
+                pattern, limit, write = FORMATS[name]
+                path = Path(making, pattern.format(name=folder.name))
+                difference = write(generator, path)
                 if not difference < limit:
-                    raise RunError(f"{path}: differs from Keras by {difference:.2g}, more than {limit:g}; not written")
-            artifact = Artifact(path.name, name, *_size_and_hash(path), difference, limit)
-            artifacts[name] = asdict(artifact)
-            on_done(artifact)
+                    raise RunError(
+                        f"{path.name}: differs from Keras by {difference:.2g}, more than {limit:g}; not written"
+                    )
+                made.append(Artifact(path.name, name, *_size_and_hash(path), difference, limit))
+            # All is well: now each takes its place.
+            for entry in stale:
+                _remove(folder / entry["path"])
+            for artifact in made:
+                with files.replacing(folder / artifact.path) as temporary:
+                    Path(making, artifact.path).rename(temporary)
+                on_done(artifact)
     except OSError as error:
         raise RunError(f"{folder}: cannot be written: {error.strerror or error}") from error
+    except tf.errors.OpError as error:
+        raise RunError(f"{folder}: cannot be written: {error.message.splitlines()[0]}") from error
     content = {
         "source": source,
         "weights_sha256": digest,
@@ -94,10 +109,29 @@ def export(
         "kcolor": __version__,
         "python": platform.python_version(),
         **{package: version(package) for package in ("tensorflow", "keras", "ai-edge-litert")},
-        "artifacts": list(artifacts.values()),
+        "artifacts": list((kept | {artifact.format: asdict(artifact) for artifact in made}).values()),
     }
     files.write_text(manifest, json.dumps(content, indent=2) + "\n")
     return manifest
+
+
+def default_name(path: Path) -> str:
+    """What an export of a run directory or a ``.keras`` file is called: by the run, wherever that shows."""
+    path = path.resolve()
+    if path.is_dir():
+        return path.name
+    if path.name == "generator.keras":
+        return path.parent.name
+    if path.parent.name == "checkpoints":
+        return f"{path.parents[1].name}-{path.stem}"
+    return path.stem
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _read(manifest: Path) -> dict[str, Any]:
