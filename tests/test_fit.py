@@ -301,7 +301,7 @@ def test_a_changed_manifest(photos, tmp_path):
 
 def test_a_loss_that_is_not_finite(photos, tmp_path):
     wild = Run(tmp_path / "wild")
-    changes = ["optimizer.learning_rate=1e30", "optimizer.final_learning_rate=0.0", "train.checkpoint_minutes=0"]
+    changes = ["optimizer.learning_rate=1e8", "optimizer.final_learning_rate=0.0", "train.checkpoint_minutes=0"]
     with pytest.raises(RunError) as told:
         fit.fit(narrow("gan", *changes), surveyed(photos), wild.path)
     assert "not finite" in str(told.value)
