@@ -87,6 +87,11 @@ sys.exit("kcolor" in sys.modules)
         assert np.abs(np.asarray(made).astype(int) - expected).max() <= 1, name
 
 
+def test_weights_are_stored_once(exported, generator):
+    (data,) = (exported / "saved_model" / "variables").glob("variables.data-*")
+    assert data.stat().st_size == pytest.approx(4 * generator.count_params(), rel=0.1)
+
+
 def test_ab_takes_any_batch(exported, tmp_path):
     code = """
 import sys, tensorflow as tf

@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from kcolor.export import parity
+from kcolor.export import parity, saved_model
 
 _CONVERTER = Path(__file__).parent / "loaders" / "convert_tflite.py"
 
@@ -37,11 +37,9 @@ def _export(generator: keras.Model, path: Path, precision: str) -> float:
     def colours(l: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"ab": generator(l, training=False)["ab"]}
 
-    archive = keras.export.ExportArchive()
-    archive.track(generator)
     # With a batch of any size, the transposed convolutions would run on LiteRT's slow path.
-    archive.add_endpoint("serving_default", colours, [tf.TensorSpec((1, size, size, 1), tf.float32, name="l")])
+    signature = tf.function(colours, [tf.TensorSpec((1, size, size, 1), tf.float32, name="l")])
     with tempfile.TemporaryDirectory() as folder:
-        archive.write_out(folder, verbose=False)
+        saved_model.write(generator, Path(folder), {"serving_default": signature})
         parity.run_script(_CONVERTER, folder, path, precision)  # apart, since each conversion keeps some memory
     return parity.difference(generator, path, "tflite.py")
