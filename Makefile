@@ -10,6 +10,7 @@ RUN := runs/quickstart
 # Made anew when what is to be installed changes.
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "kcolor needs Python 3.11 or newer")'
+	@echo "Installing TensorFlow and the rest into $(VENV): some minutes, and 2.6 GB of disk."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
@@ -22,7 +23,7 @@ quickstart: $(VENV)/.installed
 	@echo
 	@echo "What to look at:"
 	@echo "  before and after    $$(ls $(RUN)/coloured/*)   (a photo that training did not see)"
-	@echo "  what it has learnt  $$(ls $(RUN)/samples/* | tail -n 1)   (grey | prediction | truth)"
+	@echo "  while it trained    $$(ls $(RUN)/samples/* | tail -n 1)   (a validation photo: grey | prediction | truth)"
 	@echo "  loss curves         $(RUN)/curves.png"
 	@echo "  exported models     exports/quickstart/"
 	@echo "Three photographs teach nothing about a fourth: its colours show that every part works, and no more."

@@ -12,10 +12,13 @@ import keras
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from kcolor import checkpoint, color, pictures
 from kcolor.errors import RunError
 from kcolor.run import Run
+
+TILE = 192  # pixels: what is smaller is enlarged in the sample grids
 
 
 class Stopped(Exception):  # noqa: N818 - it is no error
@@ -48,16 +51,22 @@ class ProgressBar(keras.callbacks.Callback):
         self.batch_size = batch_size
         self.step = step
         self.total = epochs * steps_per_epoch
+        # The losses come last and take what room there is: on a narrow terminal they are what is cut.
         self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[losses]}"),
-            TimeRemainingColumn(),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=12),
+            TaskProgressColumn(table_column=Column(no_wrap=True, min_width=4)),
+            TextColumn("step {task.completed}", table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[rate]}", table_column=Column(no_wrap=True)),
+            TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)),
+            TextColumn("{task.fields[losses]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
             console=console,
+            expand=True,
             disable=not console.is_terminal,
         )
-        self.task = self.progress.add_task("", total=self.total, completed=step, losses="preparing the first step")
+        self.task = self.progress.add_task(
+            "", total=self.total, completed=step, rate="", losses="preparing the first step"
+        )
 
     def on_train_begin(self, logs: Any = None) -> None:
         self.progress.start()
@@ -71,7 +80,7 @@ class ProgressBar(keras.callbacks.Callback):
         self.step += 1
         rate = (self.step - self.first_step) * self.batch_size / (time.monotonic() - self.started)
         losses = "  ".join(f"{name} {float(value):.4g}" for name, value in (logs or {}).items())
-        self.progress.update(self.task, completed=self.step, losses=f"{losses}  {rate:.1f} pictures/s")
+        self.progress.update(self.task, completed=self.step, losses=losses, rate=f"{rate:.1f} pictures/s")
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         losses = "  ".join(f"{name} {value:.4g}" for name, value in (logs or {}).items())
@@ -136,7 +145,8 @@ class Samples(keras.callbacks.Callback):
         l, ab = color.split(self.rgb)
         grey = color.merge(l, 0 * ab).numpy()
         prediction = color.merge(l, self.model.generator(l, training=False)["ab"]).numpy()
-        sheet = pictures.grid(list(zip(grey, prediction, self.rgb, strict=True)))
+        rows = [[pictures.enlarge(tile, TILE) for tile in row] for row in zip(grey, prediction, self.rgb, strict=True)]
+        sheet = pictures.grid(rows)
         pictures.save(self.run.samples / f"epoch-{epoch + 1:04d}.png", sheet)
 
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
+# What the manifest's reasons are called where a word does not say it.
+_OUT = {"format": "of a format that training does not read", "small": "too small"}
+
 _set = click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Override a key; repeatable.")
 
 
@@ -96,13 +99,13 @@ def prepare(folder: Path, output: Path | None, seed: int, changes: tuple[str, ..
 def fit(
     recipe: str | None, data: Path | None, changes: tuple[str, ...], output: Path | None, resuming: bool, dry_run: bool
 ) -> None:
-    r"""Train a colorizer by a RECIPE: a .toml file, or the name of one that comes with kcolor.
+    """Train a colorizer by a RECIPE: a .toml file, or the name of one that comes with kcolor.
 
     \b
     kcolor fit recipes/wgan.toml --data images256
     kcolor fit wgan --data images256 --set train.epochs=5 -o runs/short
     kcolor fit --resume -o runs/short --set train.epochs=50
-    """
+    """  # noqa: D301 - a backspace is how click is told to leave the lines as they are
     from kcolor import recipe as recipes
     from kcolor import run
 
@@ -124,9 +127,11 @@ def fit(
     if dry_run:
         _dry_run(chosen)
         return
+    path = output or run.next_path(file.stem)
+    if path.exists():
+        run.claim(path)  # before a survey that may take hours
     manifest = _prepare(chosen.data, chosen.seed)
     _tell_of(manifest)
-    path = output or run.next_path(file.stem)
     with _quiet_import():
         from kcolor import fit as verb
     with _stopping(path):
@@ -178,7 +183,7 @@ def colorize(photos: tuple[Path, ...], output: Path, model: Path | None, side_by
     from kcolor import run
 
     if bool(photos) == bool(split):
-        raise click.UsageError("name photos or folders, or a --split of the run")
+        raise click.UsageError("name photos or folders, or else a --split of the run; not both")
     with _quiet_import():
         from kcolor import colorize as verb
     given = verb.gather(photos, output)
@@ -191,7 +196,8 @@ def colorize(photos: tuple[Path, ...], output: Path, model: Path | None, side_by
         failed += outcome.error is not None
         click.echo(f"kcolor: {outcome.error}" if outcome.error else outcome.target, err=bool(outcome.error))
     if failed:
-        raise KcolorError(f"{failed} of {len(pairs)} photos could not be coloured; the others were")
+        others = "; the others were" if failed < len(pairs) else ""
+        raise KcolorError(f"{failed} of {len(pairs)} photos could not be coloured{others}")
 
 
 @cli.command()
@@ -253,7 +259,7 @@ def _tell_of(manifest: "Manifest") -> None:
     )
     out = {reason: count for reason, count in counts.items() if count}
     if out:
-        click.echo(f"out: {', '.join(f'{count:,} {reason}' for reason, count in out.items())}")
+        click.echo(f"out: {', '.join(f'{count:,} {_OUT.get(reason, reason)}' for reason, count in out.items())}")
     if toned:
         names = [photo.path for photo in manifest.photos if photo.toned]
         shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")

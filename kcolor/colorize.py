@@ -32,7 +32,7 @@ def load_generator(path: Path) -> keras.Model:
     try:
         generator = keras.models.load_model(file, compile=False)
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise RunError(f"{file}: not a whole Keras model: {str(error).splitlines()[0]}") from error
+        raise RunError(f"{file}: not a whole .keras model; give a run directory, or its generator.keras") from error
     outputs = generator.output if isinstance(generator.output, dict) else {}
     if "ab" not in outputs:
         raise RunError(f"{file}: not a colorizer (it has no output ab)")

@@ -1,6 +1,7 @@
 """Train: from a recipe and its photos to a run directory with a trained generator."""
 
 import errno
+import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -102,8 +103,11 @@ def resume(chosen: Recipe | None, path: Path, *, console: Console | None = None)
     own = recipe.load(going.recipe)
     chosen = _settle(chosen or own, own, going, info["recipe"])
     with run.locked(going):
+        _sweep(going)
         moved = chosen.data.folder != own.data.folder
         manifest = Manifest.load(going.manifest, root=_root(chosen.data.folder) if moved else None)
+        if moved:
+            _check_moved(manifest)
         if manifest.sha256 != info["manifest_sha256"]:
             raise RunError(f"{going.manifest}: changed since the run began; put it back, or begin a new run")
         model = _model(chosen, manifest)
@@ -124,9 +128,10 @@ def _settle(chosen: Recipe, own: Recipe, going: Run, name: str) -> Recipe:
     """
     differing = [line for line in recipe.differences(own, chosen) if not line.startswith(_MAY_CHANGE)]
     if differing:
+        more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
         raise RunError(
-            f"{going.path}: a run of another recipe ({name}), which differs in {'; '.join(differing)}; "
-            "name another run directory with -o"
+            f"{going.path}: a run of another recipe: made from {name}, with {'; '.join(differing[:3])}{more}; "
+            f"to go on with it leave the recipe out (kcolor fit --resume -o {going.path}), or name another directory"
         )
     if chosen.train.epochs < own.train.epochs:
         raise RunError(
@@ -136,6 +141,28 @@ def _settle(chosen: Recipe, own: Recipe, going: Run, name: str) -> Recipe:
     if chosen.data.folder:
         return chosen
     return chosen.model_copy(update={"data": chosen.data.model_copy(update={"folder": own.data.folder})})
+
+
+def _sweep(going: Run) -> None:
+    """Remove what a killed process was about to write; all of it has a hidden name."""
+    for folder in (going.path, going.checkpoints, going.samples):
+        for leftover in folder.glob(".*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _check_moved(manifest: Manifest) -> None:
+    """Make sure that a folder that is said to hold a run's photos now does; a look at some of them tells.
+
+    Raises:
+        DataError: It does not.
+    """
+    photos = build.photos(manifest, "train", 20).paths
+    missing = [path for path in photos if not Path(path).is_file()]
+    if missing:
+        raise DataError(
+            f"{manifest.root}: does not hold this run's photos ({missing[0]} is not there); "
+            "name the right folder, or leave --data out"
+        )
 
 
 def _root(folder: str) -> Path:

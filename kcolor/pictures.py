@@ -27,6 +27,12 @@ def grid(rows: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
     return sheet
 
 
+def enlarge(rgb: np.ndarray, side: int) -> np.ndarray:
+    """Repeat the pixels of a (height, width, 3) picture as often as it fits into `side`, at least once."""
+    times = max(1, side // max(rgb.shape[:2]))
+    return rgb.repeat(times, axis=0).repeat(times, axis=1)
+
+
 def save(path: Path, rgb: np.ndarray) -> None:
     """Write a (height, width, 3) uint8 picture in the format that the name says, whole or not at all."""
     with files.replacing(path) as temporary:
@@ -41,6 +47,7 @@ def curves(path: Path, history: Sequence[dict[str, Any]]) -> None:
         history: An entry an epoch, as in ``history.jsonl``.
     """
     import matplotlib.figure  # takes half a second, and is wanted once an epoch
+    import matplotlib.ticker
 
     skipped = {"epoch", "step", "seconds", "photos_per_second", "val_grey"}
     names = list(dict.fromkeys(key.removeprefix("val_") for entry in history for key in entry if key not in skipped))
@@ -58,6 +65,8 @@ def curves(path: Path, history: Sequence[dict[str, Any]]) -> None:
                 axes.plot(*zip(*points, strict=True), style, markersize=3, label=key)
         axes.set_title(name.replace("_", " "), fontsize=10)
         axes.set_xlabel("epoch", fontsize=8)
+        axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
+        axes.ticklabel_format(axis="y", useOffset=False)
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
     with files.replacing(path) as temporary:

@@ -231,10 +231,10 @@ def headline(path: Path) -> str:
 
 
 def differences(ours: Recipe, theirs: Recipe) -> list[str]:
-    """The keys in which two recipes differ, each with both values: ``seed: 0 and 1``."""
+    """The keys in which two recipes differ, each with both values: ``seed = 0, not 1``."""
     left, right = dict(_leaves(ours.model_dump(mode="json"))), dict(_leaves(theirs.model_dump(mode="json")))
     keys = [*left, *(key for key in right if key not in left)]
-    return [f"{key}: {left.get(key)} and {right.get(key)}" for key in keys if left.get(key) != right.get(key)]
+    return [f"{key} = {left.get(key)}, not {right.get(key)}" for key in keys if left.get(key) != right.get(key)]
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

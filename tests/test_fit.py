@@ -94,8 +94,10 @@ def test_killed_runs_end_as_if_they_had_not_been(photos, tmp_path, name, changes
         process.kill()
         process.wait()
     assert not Run(killed).generator.exists()
+    (killed / ".generator.keras.abcdefgh").mkdir()  # as it would be left by a third
     kcolor(*words, "-o", killed, "--resume")
     assert_same_run(whole, killed)
+    assert list(killed.rglob(".*")) == []
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
@@ -137,8 +139,8 @@ def test_a_run_directory_tells_all(photos, tmp_path):
     assert [path.name for path in sorted(run.samples.iterdir())] == ["epoch-0001.png", "epoch-0002.png"]
     photos_shown = min(fit.SAMPLES, len(surveyed(photos).split("val")))
     with Image.open(run.samples / "epoch-0002.png") as sheet:
-        assert sheet.size == (3 * 36 + 4, photos_shown * 36 + 4)
-        grey = np.asarray(sheet)[4:36, 4:36].astype(int)
+        assert sheet.size == (3 * 196 + 4, photos_shown * 196 + 4)  # small pictures are shown enlarged
+        grey = np.asarray(sheet)[4:196, 4:196].astype(int)
     assert np.abs(grey[..., 0] - grey[..., 2]).max() <= 1
     assert list(run.tensorboard.rglob("events.out.tfevents.*"))
     generator = keras.models.load_model(run.generator)
@@ -164,7 +166,9 @@ def test_training_learns_its_photos(photos, tmp_path):
 
 def test_run_of_another_recipe(photos, tmp_path):
     fit.fit(narrow(), surveyed(photos), tmp_path / "run", name="gan")
-    with pytest.raises(RunError, match=r"another recipe \(gan\).*reconstruction.weight: 100.0 and 1.0"):
+    with pytest.raises(
+        RunError, match=r"from gan, and has reconstruction.weight = 100.0, not 1.0; .* leave the recipe out"
+    ):
         fit.resume(narrow("gan", "reconstruction.weight=1.0"), tmp_path / "run")
     with pytest.raises(RunError, match="there is something in it"):
         fit.fit(narrow(), surveyed(photos), tmp_path / "run")
@@ -283,6 +287,9 @@ def test_photos_that_moved(photos, tmp_path):
     shutil.copytree(photos, moved)
     with pytest.raises(DataError, match="typo is not a folder"):
         fit.resume(narrow("gan", "data.folder=/typo"), tmp_path / "run")
+    with pytest.raises(DataError, match="does not hold this run's photos"):
+        fit.resume(narrow("gan", f"data.folder={tmp_path}"), tmp_path / "run")
+    assert recipe.load(Run(tmp_path / "run").recipe).data.folder == ""
     run = fit.resume(narrow("gan", f"data.folder={moved}"), tmp_path / "run")
     assert len(run.read_history()) == 2
     assert manifest.Manifest.load(run.manifest).root == moved

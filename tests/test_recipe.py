@@ -150,7 +150,7 @@ def test_recipes_cannot_be_changed_once_made():
 def test_set_of_each_type(change, table, key, value):
     plain, made = recipe.default(), recipe.default([change])
     assert getattr(getattr(made, table), key) == value
-    changed = [line.split(":")[0] for line in recipe.differences(plain, made)]
+    changed = [line.split(" ")[0] for line in recipe.differences(plain, made)]
     assert changed == ([f"{table}.{key}"] if value != getattr(getattr(plain, table), key) else [])
 
 
@@ -194,14 +194,14 @@ def test_differences_name_keys_and_both_values():
     assert recipe.differences(ours, recipe.default()) == []
     theirs = recipe.default(["seed=3", "train.epochs=31", "data.include=['*.png']"])
     assert recipe.differences(ours, theirs) == [
-        "seed: 0 and 3",
-        "data.include: [] and ['*.png']",
-        "train.epochs: 30 and 31",
+        "seed = 0, not 3",
+        "data.include = [], not ['*.png']",
+        "train.epochs = 30, not 31",
     ]
     clip = recipe.differences(ours, recipe.default(["objective.kind=wgan-clip"]))
-    assert "objective.kind: cgan and wgan-clip" in clip
-    assert "objective.real_target: 0.9 and None" in clip
-    assert "objective.clip: None and 0.01" in clip
+    assert "objective.kind = cgan, not wgan-clip" in clip
+    assert "objective.real_target = 0.9, not None" in clip
+    assert "objective.clip = None, not 0.01" in clip
 
 
 # What errors say: where, which key, what is wrong, what is allowed.
