@@ -146,13 +146,14 @@ def test_no_dropout_on_request():
     np.testing.assert_array_equal(once["logits"], again["logits"])
 
 
-def test_kernels_start_as_in_pix2pix():
+def test_kernels_start_glorot_uniform():
     for model in (networks.unet(16, width=64, depth=2), networks.patchgan(32, width=32)):
         kernels = [v for v in model.trainable_variables if v.path.endswith("kernel") and math.prod(v.shape) > 10_000]
         assert kernels
         for kernel in kernels:
-            assert float(tf.math.reduce_std(kernel)) == pytest.approx(0.02, rel=0.05)
-            assert abs(float(tf.reduce_mean(kernel))) < 0.001
+            limit = math.sqrt(6 / (16 * (kernel.shape[2] + kernel.shape[3])))  # of 4x4 kernels
+            assert 0.99 * limit < float(tf.reduce_max(tf.abs(kernel))) <= limit
+            assert float(tf.math.reduce_std(kernel)) == pytest.approx(limit / math.sqrt(3), rel=0.02)
 
 
 def test_normalization_goes_where_it_is_asked_for():
