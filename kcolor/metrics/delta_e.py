@@ -121,10 +121,22 @@ def _hypot(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
 
 
 def _percentile(values: tf.Tensor, percent: int) -> tf.Tensor:
-    """The percentile of each row of (batch, n)."""
-    # In whole numbers; where the shape is known these are numbers of Python, and XLA can tell what is to be sorted.
-    n = values.shape[1] if values.shape[1] is not None else tf.shape(values)[1]
+    """The percentile of each row of (batch, n), none of which is negative."""
+    # In whole numbers.
+    n = tf.shape(values)[1]
     below, part = (n - 1) * percent // 100, (n - 1) * percent % 100
-    best = tf.math.top_k(values, n - below).values
-    low, high = best[:, n - below - 1], best[:, tf.maximum(n - below - 2, 0)]
+    # Sorting is what costs most here, and what XLA does worst. But floats that are not negative are in the order of
+    # their bits, and so the largest value that no more than so many are below of is found bit by bit.
+    bits = tf.bitcast(values, tf.int32)
+    low = tf.zeros_like(bits[:, 0])
+    for bit in range(30, -1, -1):
+        higher = low | (1 << bit)
+        fewer = tf.reduce_sum(tf.cast(bits < higher[:, None], tf.int32), axis=1) <= below
+        low = tf.where(fewer, higher, low)
+    # The next one is the same again, or the least of those above it.
+    is_above = bits > low[:, None]
+    least_above = tf.reduce_min(tf.where(is_above, bits, tf.int32.max), axis=1)
+    not_above = n - tf.reduce_sum(tf.cast(is_above, tf.int32), axis=1)
+    high = tf.where((not_above > below + 1) | (not_above == n), low, least_above)
+    low, high = tf.bitcast(low, tf.float32), tf.bitcast(high, tf.float32)
     return low + (high - low) * (tf.cast(part, tf.float32) / 100.0)
