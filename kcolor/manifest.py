@@ -22,9 +22,9 @@ from kcolor.survey import Facts, survey
 
 SPLITS = ("train", "val", "test")
 
-MANIFEST_VERSION = 1
+MANIFEST_VERSION = 2
 MANIFEST_MARK = "# kcolor manifest "
-COLUMNS = ["path", "class", "width", "height", "orientation", "split", "reason", "toned"]
+COLUMNS = ["path", "class", "width", "height", "orientation", "bytes", "split", "reason", "toned"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ class Photo:
         width: Pixels, as seen after the EXIF orientation is applied; 0 where the file could not be read.
         height: Pixels, likewise.
         orientation: EXIF orientation, 1 to 8.
+        bytes: Of the file: a photo whose file has another size by now is another photo.
         split: "train", "val" or "test"; "" when the photo is out.
         reason: Why it is out; "" when it is kept.
         toned: Whether it is a toned monochrome, such as a sepia print.
@@ -47,6 +48,7 @@ class Photo:
     width: int
     height: int
     orientation: int
+    bytes: int
     split: str
     reason: str
     toned: bool
@@ -199,7 +201,7 @@ def prepare(
     for i, name in zip(kept, assign_splits([(classes[i], surveyed[i].path) for i in kept], split, seed), strict=True):
         splits[i] = name
     photos = tuple(
-        Photo(f.path, classes[i], f.width, f.height, f.orientation, splits[i], reasons[i], f.toned)
+        Photo(f.path, classes[i], f.width, f.height, f.orientation, f.size, splits[i], reasons[i], f.toned)
         for i, f in enumerate(surveyed)
     )
     if not kept:
@@ -346,7 +348,7 @@ def _reasons(photos: Iterable[Photo]) -> Mapping[str, int]:
 
 
 def _to_row(photo: Photo) -> list[str | int]:
-    size = [photo.width, photo.height, photo.orientation]
+    size = [photo.width, photo.height, photo.orientation, photo.bytes]
     return [photo.path, photo.label, *size, photo.split, photo.reason, int(photo.toned)]
 
 
@@ -383,7 +385,7 @@ def _read_rows(file: TextIO, path: Path) -> Iterator[Photo]:
 def _from_row(row: Sequence[str]) -> Photo:
     if len(row) != len(COLUMNS):
         raise ValueError(f"{len(row)} columns instead of {len(COLUMNS)}")
-    name, label, width, height, orientation, split, reason, toned = row
+    name, label, width, height, orientation, size, split, reason, toned = row
     if split not in (*SPLITS, "") or bool(split) == bool(reason):
         raise ValueError(f"split {split!r} with the reason {reason!r}")
     if not 1 <= int(orientation) <= 8:
@@ -394,6 +396,7 @@ def _from_row(row: Sequence[str]) -> Photo:
         width=int(width),
         height=int(height),
         orientation=int(orientation),
+        bytes=int(size),
         split=sys.intern(split),
         reason=sys.intern(reason),
         toned=bool(int(toned)),

@@ -1,6 +1,7 @@
 import os
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -158,11 +159,12 @@ def test_round_trip_with_odd_names(folder, tmp_path):
     found.save(path)
     loaded = Manifest.load(path)
     assert loaded == found
+    assert all(photo.bytes == (found.root / photo.path).stat().st_size for photo in loaded.photos)
     assert loaded.sha256 == found.sha256
     assert loaded.classes == ["a,b", os.fsdecode(b"caf\xe9")]
     assert all((loaded.root / photo.path).is_file() for photo in loaded.photos)
-    assert path.read_bytes().startswith(b'# kcolor manifest {"version": 1, ')
-    assert path.read_bytes().splitlines()[1] == b"path,class,width,height,orientation,split,reason,toned"
+    assert path.read_bytes().startswith(b'# kcolor manifest {"version": 2, ')
+    assert path.read_bytes().splitlines()[1] == b"path,class,width,height,orientation,bytes,split,reason,toned"
     assert [entry.name for entry in path.parent.iterdir()] == ["manifest.csv"]
 
 
@@ -177,8 +179,17 @@ def test_root_moves_and_the_digest_stays(folder, tmp_path):
 
 def test_digest_is_of_what_training_sees():
     def digest(**changes):
-        fields = {"path": "a", "label": "", "width": 9, "height": 9, "orientation": 1, "split": "train", "reason": ""}
-        out = Photo("z", "", 1, 1, 1, "", changes.pop("why", "grey"), False)
+        fields = {
+            "path": "a",
+            "label": "",
+            "width": 9,
+            "height": 9,
+            "orientation": 1,
+            "bytes": 9,
+            "split": "train",
+            "reason": "",
+        }
+        out = Photo("z", "", 1, 1, 1, 1, "", changes.pop("why", "grey"), False)
         return Manifest(Path("/"), (Photo(**{**fields, "toned": False, **changes}), out), {}).sha256
 
     assert digest() == digest(width=8) == digest(toned=True) == digest(why="small")
@@ -186,16 +197,16 @@ def test_digest_is_of_what_training_sees():
     assert len(others | {digest()}) == 5
 
 
-GOOD_ROW = '"a.png","",64,64,1,"train","",0'
+GOOD_ROW = '"a.png","",64,64,1,123,"train","",0'
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (("# kcolor manifest", "# something else"), "is not a kcolor manifest"),
-        (('"version": 1', '"version": 2'), "of version 2"),
+        (('"version": 2', '"version": 1'), "of version 1"),
         (("path,class", "path,label"), "line 2: expected the columns"),
-        ((GOOD_ROW, GOOD_ROW[:-2]), "line 3: .*7 columns"),
+        ((GOOD_ROW, GOOD_ROW[:-2]), "line 3: .*8 columns"),
         ((GOOD_ROW, GOOD_ROW.replace("64", "wide", 1)), "line 3: .*wide"),
         ((GOOD_ROW, GOOD_ROW.replace("train", "trian")), "line 3: .*trian"),
         ((GOOD_ROW, GOOD_ROW.replace("train", "")), "line 3: "),
@@ -204,7 +215,8 @@ GOOD_ROW = '"a.png","",64,64,1,"train","",0'
 )
 def test_manifests_that_cannot_be_used(folder, tmp_path, change, message):
     path = tmp_path / "manifest.csv"
-    make(fill(folder, ["a.png"])).save(path)
+    found = make(fill(folder, ["a.png"]))
+    Manifest(found.root, (replace(found.photos[0], bytes=123),), found.rules).save(path)
     text = path.read_text()
     assert change[0] in text
     path.write_text(text.replace(*change))
