@@ -14,6 +14,7 @@ from kcolor import __version__
 from kcolor.errors import KcolorError
 
 if TYPE_CHECKING:
+    from kcolor.evaluation import Evaluation
     from kcolor.manifest import Manifest
     from kcolor.recipe import Recipe
 
@@ -24,6 +25,11 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 # What the manifest's reasons are called where a word does not say it.
 _OUT = {"format": "of a format that training does not read", "small": "too small"}
+
+# As in kcolor.protocols, which is TensorFlow.
+PROTOCOLS = ["rgb", "native", "paper"]
+
+_BETTER = {"higher": "↑", "lower": "↓", "one": "→ 1", "": ""}
 
 _set = click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Override a key; repeatable.")
 
@@ -172,7 +178,9 @@ def _dry_run(chosen: "Recipe") -> None:
 @cli.command()
 @click.argument("photos", nargs=-1, type=click.Path(path_type=Path))
 @click.option("-o", "output", type=click.Path(path_type=Path), default="out", show_default=True, help="Folder.")
-@click.option("--model", type=click.Path(path_type=Path), help="Run or .keras file; default the newest finished run.")
+@click.option(
+    "--model", type=click.Path(path_type=Path), help="Run, .keras, SavedModel or .tflite; default the newest run."
+)
 @click.option("--side-by-side", is_flag=True, help="Write before and after next to each other.")
 @click.option("--split", type=click.Choice(["train", "val", "test"]), help="Colour the photos of the run's own split.")
 def colorize(photos: tuple[Path, ...], output: Path, model: Path | None, side_by_side: bool, split: str | None) -> None:
@@ -186,13 +194,14 @@ def colorize(photos: tuple[Path, ...], output: Path, model: Path | None, side_by
         raise click.UsageError("name photos or folders, or else a --split of the run; not both")
     with _quiet_import():
         from kcolor import colorize as verb
+        from kcolor.colorizer import Colorizer
     given = verb.gather(photos, output)
     chosen = model or run.newest_finished().path
     pairs = verb.targets(given or verb.held_out(chosen, str(split)), output)
-    generator = verb.load_generator(chosen)
+    colorizer = Colorizer.load(chosen)
     click.echo(f"model: {chosen}", err=True)
     failed = 0
-    for outcome in _tracked(verb.colorize_files(generator, pairs, side_by_side=side_by_side), len(pairs)):
+    for outcome in _tracked(verb.colorize_files(colorizer, pairs, side_by_side=side_by_side), len(pairs)):
         failed += outcome.error is not None
         click.echo(f"kcolor: {outcome.error}" if outcome.error else outcome.target, err=bool(outcome.error))
     if failed:
@@ -215,7 +224,7 @@ def export(run_or_model: Path | None, saved_model: bool, tflite: bool, output: P
     chosen = run_or_model or run.newest_finished().path
     with _quiet_import():
         from kcolor import export as verb
-        from kcolor.colorize import load_generator
+        from kcolor.colorizer import load_generator
     generator = load_generator(chosen)
     formats = ["saved_model"] * saved_model + ["tflite float32", "tflite float16"] * tflite
     folder = output / (name or verb.default_name(chosen))
@@ -227,6 +236,90 @@ def export(run_or_model: Path | None, saved_model: bool, tflite: bool, output: P
         )
 
     click.echo(verb.export(generator, folder, formats, source=str(chosen), on_done=tell))
+
+
+@cli.command()
+@click.argument("model", required=False, type=click.Path(path_type=Path))
+@click.option("--data", type=click.Path(path_type=Path), help="Folder or manifest; default the run's own manifest.")
+@click.option("--split", type=click.Choice(["train", "val", "test", "all"]), default="test", show_default=True)
+@click.option("--protocol", type=click.Choice(PROTOCOLS), default="rgb", show_default=True)
+@click.option("--stochastic", is_flag=True, help="Judge the networks in training mode, as the 2023 report did.")
+@click.option("--seed", default=0, show_default=True, help="Of the noise in training mode.")
+@click.option("--limit", type=click.IntRange(min=1), help="At most so many photos, spread evenly.")
+@click.option("-o", "output", type=click.Path(path_type=Path), help="Folder; default inside the run.")
+def evaluate(
+    model: Path | None,
+    data: Path | None,
+    split: str,
+    protocol: str,
+    stochastic: bool,
+    seed: int,
+    limit: int | None,
+    output: Path | None,
+) -> None:
+    """Judge a MODEL: a run (default: the newest finished one), a .keras file, a SavedModel or a .tflite.
+
+    Beside every figure of the model stand those of the all-grey answer and of the training photos' mean colour.
+    """
+    from kcolor import recipe, run
+    from kcolor.manifest import Manifest
+
+    chosen = model or run.newest_finished().path
+    own = run.Run(chosen) if run.Run(chosen).info.is_file() else run.owner(chosen)
+    with _quiet_import():
+        from kcolor import evaluate as verb
+        from kcolor.colorizer import Colorizer
+        from kcolor.protocols import PROTOCOLS as KNOWN
+        from kcolor.reading import Pictures
+    colorizer = Colorizer.load(chosen)
+    training_photos = Manifest.load(own.manifest) if own else None
+    manifest = _prepare(recipe.default([f"data.folder={_quoted(data)}"]).data, 0) if data else training_photos
+    if manifest is None:
+        raise click.UsageError(f"{chosen} is not part of a run; name photos with --data")
+    pictures = Pictures(manifest, split, limit)
+    folder = output or verb.folder_for(colorizer, pictures, KNOWN[protocol], training_mode=stochastic)
+    click.echo(f"model: {chosen}", err=True)
+    with _phases() as on_progress:
+        done = verb.evaluate(
+            colorizer,
+            pictures,
+            KNOWN[protocol],
+            folder,
+            training_mode=stochastic,
+            seed=seed,
+            training_photos=training_photos,
+            on_progress=on_progress,
+        )
+    _print(_scores(done))
+    for warning in done.metrics["warnings"]:
+        click.echo(f"note: {warning}", err=True)
+    click.echo(f"figures: {folder / 'metrics.json'}\npage: {folder / 'report.html'}")
+
+
+@cli.command()
+@click.argument("evaluations", metavar="RUN RUN…", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--split", default="test", show_default=True, help="Of the runs' own photos.")
+@click.option("--protocol", type=click.Choice(PROTOCOLS), default="rgb", show_default=True)
+@click.option("--stochastic", is_flag=True, help="The evaluations in training mode.")
+@click.option("--resamples", type=click.IntRange(min=100), default=2000, show_default=True, help="Of the bootstrap.")
+@click.option("-o", "output", type=click.Path(path_type=Path), default="compare.html", show_default=True, help="Page.")
+def compare(
+    evaluations: tuple[Path, ...], split: str, protocol: str, stochastic: bool, resamples: int, output: Path
+) -> None:
+    """Put evaluations side by side: runs that have been evaluated, or folders that evaluate wrote.
+
+    Each difference from the first comes with its paired bootstrap 95 % interval.
+    """
+    from kcolor import compare as verb
+    from kcolor import files, report
+
+    if len(evaluations) < 2:
+        raise click.UsageError("name two evaluations or more")
+    found = verb.gather(evaluations, split=split, protocol=protocol, stochastic=stochastic)
+    compared = verb.compare(found, resamples=resamples)
+    _print(verb.table(compared))
+    files.write_text(output, report.comparison_page(compared))
+    click.echo(f"page: {output}")
 
 
 def _quoted(path: Path) -> str:
@@ -281,6 +374,58 @@ def _tracked(outcomes: Iterator[Any], total: int) -> Iterator[Any]:
 
     console = Console(stderr=True)
     yield from track(outcomes, "colouring", total, console=console, transient=True, disable=not console.is_terminal)
+
+
+@contextmanager
+def _phases() -> Iterator[Any]:
+    """A progress bar for work of several parts, on a terminal: call it with the part, how much is done, of how much."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        tasks: dict[str, Any] = {}
+
+        def tell(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                for former in tasks.values():
+                    progress.update(former, visible=False)
+                tasks[what] = progress.add_task(what)
+            progress.update(tasks[what], completed=done, total=total)
+
+        yield tell
+
+
+def _scores(evaluation: "Evaluation") -> Any:
+    """An evaluation's figures as a table, with what is missing and how to get it."""
+    from rich.table import Table
+
+    from kcolor.figures import ANSWERS, FIGURES, NOTHING
+
+    pictures = evaluation.metrics["pictures"]
+    table = Table(
+        title=f"protocol {evaluation.protocol}, {pictures['count']:,} photos ({pictures['near_grey']:,} nearly grey)"
+    )
+    for name, justify in (("figure", "left"), *((label, "right") for label in ANSWERS.values()), ("", "left")):
+        table.add_column(name, justify=justify, no_wrap=name != "")  # type: ignore[arg-type]
+    for entry in evaluation.metrics["figures"]:
+        figure = FIGURES[entry["figure"]]
+        shown = [figure.show(entry[answer]) for answer in ANSWERS]
+        table.add_row(f"{figure.label} {_BETTER[figure.better]}", *shown, f"{figure.unit} {figure.about}".strip())
+    for entry in evaluation.metrics["missing"]:
+        table.add_row(FIGURES[entry["figure"]].label, *[NOTHING] * len(ANSWERS), entry["why"])
+    return table
+
+
+def _print(what: Any) -> None:
+    """A table, as wide as it needs where that is not a terminal."""
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)
+    console.print(what, crop=False)
 
 
 @contextmanager

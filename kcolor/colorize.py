@@ -1,83 +1,61 @@
 """Colour photographs with a trained generator, at their own size."""
 
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from kcolor import color, image, photo
-from kcolor.errors import DataError, RunError
+from kcolor.colorizer import Colorizer
+from kcolor.errors import DataError
 from kcolor.manifest import Manifest
 from kcolor.run import Run
 from kcolor.survey import candidates
 
 
-def load_generator(path: Path) -> keras.Model:
-    """The generator of a run directory that has finished, or of a ``.keras`` file.
-
-    Raises:
-        RunError: There is none, or the file is no such model.
-    """
-    file = Run(path).generator if path.is_dir() else path
-    if path.is_dir() and not file.exists():
-        if Run(path).info.exists():
-            raise RunError(f"{path}: not finished; kcolor fit --resume -o {path}, or use {path}/checkpoints/best.keras")
-        raise RunError(f"{path}: not a run directory")
-    if not file.exists():
-        raise RunError(f"{file}: no such run or model")
-    try:
-        generator = keras.models.load_model(file, compile=False)
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise RunError(f"{file}: not a whole .keras model; give a run directory, or its generator.keras") from error
-    outputs = generator.output if isinstance(generator.output, dict) else {}
-    if "ab" not in outputs:
-        raise RunError(f"{file}: not a colorizer (it has no output ab)")
-    return generator
-
-
-def colorize(generator: keras.Model, rgb: np.ndarray) -> np.ndarray:
-    """Colour one photograph: its own L, with the colours that the generator sees in it when small.
+def colorize(colorizer: Colorizer, rgb: tf.Tensor) -> tf.Tensor:
+    """Colour photographs of one size: their own L, with the colours that the generator sees in them when small.
 
     Args:
-        generator: As from `load_generator`.
-        rgb: (height, width, 3) uint8; its colours, if it has any, are not looked at.
+        colorizer: A trained generator.
+        rgb: (..., height, width, 3) uint8, one photograph or several; their colours, if any, are not looked at.
 
     Returns:
-        (height, width, 3) uint8.
+        (..., height, width, 3) uint8.
     """
-    return join(tf.constant(rgb), predict(generator, tf.constant(rgb))).numpy()
+    return join(rgb, predict(colorizer, rgb)["ab"])
 
 
-def predict(generator: keras.Model, rgb: tf.Tensor) -> tf.Tensor:
-    """What the generator says of a photograph shrunk to its own size.
+def predict(colorizer: Colorizer, rgb: tf.Tensor) -> dict[str, tf.Tensor]:
+    """What the generator says of photographs, which it sees shrunk to its own size.
 
     Args:
-        generator: From L (1, size, size, 1).
-        rgb: (height, width, 3) uint8.
+        colorizer: A trained generator.
+        rgb: (..., height, width, 3) uint8, one photograph or several.
 
     Returns:
-        ab (size, size, 2), scaled to [-1, 1].
+        "ab" (..., size, size, 2), scaled to [-1, 1], and, where it classifies, "logits" (..., classes).
     """
-    l, _ = color.split(image.fit_square(rgb, generator.input_shape[1]))
-    return generator(l[tf.newaxis], training=False)["ab"][0]
+    l, _ = color.split(image.fit_square(rgb, colorizer.size))
+    if l.shape.rank == 4:
+        return colorizer(l)
+    return {name: value[0] for name, value in colorizer(l[tf.newaxis]).items()}
 
 
 def join(rgb: tf.Tensor, ab: tf.Tensor) -> tf.Tensor:
     """Enlarge ab to a photograph's size and join it with the photograph's own L.
 
     Args:
-        rgb: (height, width, 3) uint8.
-        ab: (size, size, 2), scaled to [-1, 1].
+        rgb: (..., height, width, 3) uint8, one photograph or several.
+        ab: (..., size, size, 2), scaled to [-1, 1].
 
     Returns:
-        (height, width, 3) uint8.
+        (..., height, width, 3) uint8.
     """
     l, _ = color.split(rgb)
-    return color.merge(l, tf.image.resize(ab, tf.shape(rgb)[:2]))
+    return color.merge(l, tf.image.resize(ab, tf.shape(rgb)[-3:-1]))
 
 
 @dataclass(frozen=True)
@@ -162,12 +140,12 @@ def targets(photographs: Sequence[tuple[Path, Path]], folder: Path) -> list[tupl
 
 
 def colorize_files(
-    generator: keras.Model, pairs: Sequence[tuple[Path, Path]], *, side_by_side: bool = False
+    colorizer: Colorizer, pairs: Sequence[tuple[Path, Path]], *, side_by_side: bool = False
 ) -> Iterator[Outcome]:
     """Colour photographs one after the other; one that fails does not stop the rest.
 
     Args:
-        generator: As from `load_generator`.
+        colorizer: A trained generator.
         pairs: Each photograph, and the file to write.
         side_by_side: Write the grey picture and the coloured one next to each other.
 
@@ -177,7 +155,7 @@ def colorize_files(
     for source, target in pairs:
         try:
             rgb = photo.read(source)
-            coloured = colorize(generator, rgb)
+            coloured = colorize(colorizer, tf.constant(rgb)).numpy()
             if side_by_side:
                 grey = join(tf.constant(rgb), tf.zeros((1, 1, 2))).numpy()
                 coloured = np.concatenate([grey, coloured], axis=1)

@@ -1,5 +1,6 @@
 """Writing that leaves the old file or the new one, never half of one."""
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -56,6 +57,16 @@ def whole_text(path: Path) -> Iterator[TextIO]:
             os.fsync(file.fileno())
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror}; mend that, and run it again") from error
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal; of a folder, that of the hashes and names of the files in it."""
+    if path.is_file():
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    inside = sorted(file for file in path.rglob("*") if file.is_file())
+    lines = "".join(f"{digest(file)}  {file.relative_to(path).as_posix()}\n" for file in inside)
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def write_text(path: Path, text: str) -> None:

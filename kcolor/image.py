@@ -59,19 +59,19 @@ def fit_square(rgb: tf.Tensor, size: int, *, crop: bool = False) -> tf.Tensor:
     """Resize a picture to the square that the networks see.
 
     Args:
-        rgb: (height, width, 3) uint8.
+        rgb: (..., height, width, 3) uint8, one picture or several of one size.
         size: Side of the square.
         crop: Cut the largest centred square out first; otherwise the picture is stretched.
 
     Returns:
-        (size, size, 3) uint8.
+        (..., size, size, 3) uint8.
     """
     if crop:
-        height, width = tf.unstack(tf.shape(rgb)[:2])
+        height, width = tf.unstack(tf.shape(rgb)[-3:-1])
         side = tf.minimum(height, width)
         rgb = tf.image.crop_to_bounding_box(rgb, (height - side) // 2, (width - side) // 2, side, side)
     small = tf.image.resize(rgb, (size, size), antialias=True)
-    return tf.ensure_shape(to_uint8(small), (size, size, 3))
+    return tf.ensure_shape(to_uint8(small), (*rgb.shape[:-3], size, size, 3))
 
 
 def to_uint8(rgb: tf.Tensor) -> tf.Tensor:

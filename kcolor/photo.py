@@ -29,10 +29,24 @@ def read(path: Path) -> np.ndarray:
         DataError: It is no photograph, is cut short, is absurdly large, or cannot be read.
     """
     try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    return decode(data, path)
+
+
+def decode(data: bytes, path: Path) -> np.ndarray:
+    """As `read`, of a file's content.
+
+    Args:
+        data: The content.
+        path: What it is called in messages.
+    """
+    try:
         # A decompression bomb is a warning first; here it is as good as an error.
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(path.read_bytes()), formats=FORMATS) as picture:
+            with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
                 return _to_rgb(ImageOps.exif_transpose(picture))
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: too large: {error}") from error

@@ -158,6 +158,14 @@ def locked(run: Run) -> Iterator[None]:
         raise RunError(f"{run.path}: cannot be written ({error.strerror}); name another directory with -o") from error
 
 
+def owner(path: Path) -> Run | None:
+    """The run that a model's file lies in, if it lies in one."""
+    for folder in path.resolve().parents[:2]:
+        if Run(folder).info.is_file():
+            return Run(folder)
+    return None
+
+
 def next_path(recipe_name: str, root: Path = RUNS) -> Path:
     """The first of ``runs/<recipe>-1``, ``-2``, … after all that are there."""
     return root / f"{recipe_name}-{max((number for number, _ in _numbered(recipe_name, root)), default=0) + 1}"

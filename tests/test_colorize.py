@@ -9,33 +9,34 @@ from PIL import Image
 from skimage.color import rgb2lab
 
 from kcolor import color, colorize, photo
+from kcolor.colorizer import Colorizer, load_generator
 from kcolor.errors import DataError, KcolorError, RunError
 
 
 @pytest.fixture(scope="module")
-def generator(finished):
-    return colorize.load_generator(finished.path)
+def colorizer(finished):
+    return Colorizer.load(finished.path)
 
 
-def test_the_photo_s_own_lightness_is_kept_at_its_own_size(generator):
+def test_the_photo_s_own_lightness_is_kept_at_its_own_size(colorizer):
     rgb = np.asarray(colour(300))[:, :201]
-    coloured = colorize.colorize(generator, rgb)
+    coloured = colorize.colorize(colorizer, rgb).numpy()
     assert coloured.shape == rgb.shape
     assert coloured.dtype == np.uint8
     # Where the colour is inside the gamut, L is the photo's own, to rounding.
     lightness = rgb2lab(rgb)[..., :1]
-    ab = tf.image.resize(colorize.predict(generator, tf.constant(rgb)), rgb.shape[:2]).numpy() * 128
+    ab = tf.image.resize(colorize.predict(colorizer, tf.constant(rgb))["ab"], rgb.shape[:2]).numpy() * 128
     unclipped = color.lab_to_rgb(np.concatenate([lightness, ab], -1)).numpy()
     inside = ((unclipped >= 0) & (unclipped <= 1)).all(-1)
     assert inside.mean() > 0.5
     assert np.abs(rgb2lab(coloured)[..., 0] - lightness[..., 0])[inside].max() < 0.7
 
 
-def test_colours_that_are_there_are_not_looked_at(generator):
+def test_colours_that_are_there_are_not_looked_at(colorizer):
     rgb = np.asarray(colour(64))
     grey = colorize.join(tf.constant(rgb), tf.zeros((1, 1, 2))).numpy()
     assert np.ptp(grey, axis=2).max() <= 1
-    one, other = (colorize.colorize(generator, picture).astype(int) for picture in (rgb, grey))
+    one, other = (colorize.colorize(colorizer, picture).numpy().astype(int) for picture in (rgb, grey))
     assert np.abs(one - other).max() <= 3  # grey is rounded to 8 bits
 
 
@@ -49,9 +50,9 @@ def test_colours_are_enlarged_over_the_whole_photo():
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 500), (500, 1), (63, 65)])
-def test_any_size(generator, height, width):
+def test_any_size(colorizer, height, width):
     rgb = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-    assert colorize.colorize(generator, rgb).shape == (height, width, 3)
+    assert colorize.colorize(colorizer, rgb).shape == (height, width, 3)
 
 
 def test_gather_and_targets(folder):
@@ -93,25 +94,25 @@ def test_formats_that_cannot_be_written_become_png(folder):
     assert [target.name for _, target in pairs] == ["scan.png", "a.png"]
 
 
-def test_one_broken_photo_does_not_stop_the_rest(generator, folder):
+def test_one_broken_photo_does_not_stop_the_rest(colorizer, folder):
     fill(folder, ["a.png", "c.png"])
     (folder / "b.png").write_bytes(b"broken")
     out = folder.parent / "out"
     pairs = colorize.targets(colorize.gather([folder], out), out)
-    outcomes = list(colorize.colorize_files(generator, pairs))
+    outcomes = list(colorize.colorize_files(colorizer, pairs))
     assert [outcome.target for outcome in outcomes] == [out / "a.png", None, out / "c.png"]
     assert "b.png: not a photograph" in str(outcomes[1].error)
     assert sorted(path.name for path in out.iterdir()) == ["a.png", "c.png"]
 
 
-def test_side_by_side(generator, folder):
+def test_side_by_side(colorizer, folder):
     fill(folder, ["a.png"])
     pairs = [(folder / "a.png", folder.parent / "out.png")]
-    list(colorize.colorize_files(generator, pairs, side_by_side=True))
+    list(colorize.colorize_files(colorizer, pairs, side_by_side=True))
     both = photo.read(folder.parent / "out.png")
     assert both.shape == (64, 128, 3)
     assert np.ptp(both[:, :64].astype(int), axis=2).max() <= 1
-    np.testing.assert_array_equal(both[:, 64:], colorize.colorize(generator, photo.read(folder / "a.png")))
+    np.testing.assert_array_equal(both[:, 64:], colorize.colorize(colorizer, photo.read(folder / "a.png")))
 
 
 def test_the_run_s_held_out_photos(finished):
@@ -124,25 +125,25 @@ def test_the_run_s_held_out_photos(finished):
 
 def test_models_that_cannot_be_used(finished, tmp_path):
     with pytest.raises(RunError, match="not a run directory"):
-        colorize.load_generator(tmp_path)
+        Colorizer.load(tmp_path)
     with pytest.raises(RunError, match="no such run or model"):
-        colorize.load_generator(tmp_path / "nothing")
+        Colorizer.load(tmp_path / "nothing")
     whole = finished.generator.read_bytes()
     (tmp_path / "cut.keras").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(RunError, match="not a whole"):
-        colorize.load_generator(tmp_path / "cut.keras")
+        Colorizer.load(tmp_path / "cut.keras")
     for place in range(0, len(whole), len(whole) // 7):
         damaged = bytearray(whole)
         damaged[place] ^= 0xFF
         (tmp_path / "damaged.keras").write_bytes(damaged)
         with contextlib.suppress(RunError):  # or the byte was one that does not matter
-            colorize.load_generator(tmp_path / "damaged.keras")
+            Colorizer.load(tmp_path / "damaged.keras")
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(RunError, match="not finished"):
-        colorize.load_generator(tmp_path)
+        Colorizer.load(tmp_path)
 
 
 def test_the_best_generator_can_be_used(finished):
-    assert colorize.load_generator(finished.best).input_shape == (None, 64, 64, 1)
+    assert load_generator(finished.best).input_shape == (None, 64, 64, 1)
     assert Image.open(max(finished.samples.iterdir())).size[0] == 3 * 196 + 4
     assert Path(finished.generator).stat().st_size > 0

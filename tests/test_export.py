@@ -12,6 +12,7 @@ from made import colour
 from PIL import Image
 
 from kcolor import colorize, export
+from kcolor.colorizer import load_generator, of
 from kcolor.errors import RunError
 from kcolor.export import parity
 
@@ -20,7 +21,7 @@ ALL = list(export.FORMATS)
 
 @pytest.fixture(scope="module")
 def generator(finished):
-    return colorize.load_generator(finished.path)
+    return load_generator(finished.path)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +84,7 @@ sys.exit("kcolor" in sys.modules)
         made = Image.open(io.BytesIO((tmp_path / f"{name}.made").read_bytes()))
         assert made.format == "PNG"
         with Image.open(tmp_path / name) as picture:
-            expected = colorize.colorize(generator, np.asarray(picture.convert("RGB"))).astype(int)
+            expected = colorize.colorize(of(generator), np.asarray(picture.convert("RGB"))).numpy().astype(int)
         assert np.abs(np.asarray(made).astype(int) - expected).max() <= 1, name
 
 

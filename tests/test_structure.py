@@ -13,16 +13,20 @@ PACKAGE = Path(__file__).parents[1] / "kcolor"
 ORDER = [
     ["errors"],
     ["files"],
-    ["color", "image", "photo", "pictures", "recipe", "run"],
-    ["survey"],
+    ["color", "figures", "image", "photo", "pictures", "recipe", "run", "weights"],
+    ["evaluation", "survey"],
     ["dataset", "losses", "manifest", "networks"],
     ["metrics.base"],
     ["metrics.colourfulness", "metrics.delta_e", "metrics.fid", "metrics.lpips", "metrics.psnr", "metrics.ssim"],
     ["metrics"],
-    ["gan", "prepare"],
-    ["checkpoint"],
+    ["compare", "gan", "prepare", "reading", "trunks"],
+    ["report"],
+    ["checkpoint", "colorizer"],
     ["callbacks", "build"],
     ["colorize", "fit"],
+    ["protocols"],
+    ["judge"],
+    ["evaluate"],
     ["export.parity"],
     ["export.saved_model"],
     ["export.tflite"],
@@ -70,7 +74,19 @@ def test_only_build_knows_recipe_and_objects():
     assert "networks" not in imported(PACKAGE / "fit.py")
 
 
-@pytest.mark.parametrize("module", ["kcolor.cli", "kcolor.manifest", "kcolor.recipe", "kcolor.photo", "kcolor.run"])
-def test_what_is_to_start_quickly_does_without_tensorflow(module):
-    code = f"import sys, {module}; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+@pytest.mark.parametrize(
+    "module",
+    [
+        "kcolor.cli",
+        "kcolor.manifest",
+        "kcolor.recipe",
+        "kcolor.photo",
+        "kcolor.run",
+        "kcolor.report",
+        "kcolor.compare",
+        "kcolor.weights",
+    ],
+)
+def test_what_is_to_start_quickly_does_without_tensorflow(name):
+    code = f"import sys, kcolor.{name}; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

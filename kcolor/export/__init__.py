@@ -58,7 +58,7 @@ def export(
     """Write a generator in several formats, load each in a fresh process, and compare it with Keras.
 
     Args:
-        generator: As from `kcolor.colorize.load_generator`.
+        generator: As from `kcolor.colorizer.load_generator`.
         folder: Where to; its name is the artifacts' name.
         formats: Keys of `FORMATS`.
         source: What the generator is, for the manifest.
@@ -90,7 +90,7 @@ def export(
                     raise RunError(
                         f"{path.name}: differs from Keras by {difference:.2g}, more than {limit:g}; not written"
                     )
-                made.append(Artifact(path.name, name, *_size_and_hash(path), difference, limit))
+                made.append(Artifact(path.name, name, _size(path), files.digest(path), difference, limit))
             # All is well: now each takes its place.
             for entry in stale:
                 _remove(folder / entry["path"])
@@ -141,14 +141,6 @@ def _read(manifest: Path) -> dict[str, Any]:
         return {}
 
 
-def _size_and_hash(path: Path) -> tuple[int, str]:
-    if path.is_file():
-        return path.stat().st_size, _hash(path)
-    inside = sorted(file for file in path.rglob("*") if file.is_file())
-    lines = "".join(f"{_hash(file)}  {file.relative_to(path).as_posix()}\n" for file in inside)
-    return sum(file.stat().st_size for file in inside), hashlib.sha256(lines.encode()).hexdigest()
-
-
-def _hash(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _size(path: Path) -> int:
+    inside = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in inside if file.is_file())

@@ -5,7 +5,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from kcolor import colorize, image
+from kcolor import colorize, colorizer, image
 from kcolor.export import parity
 
 
@@ -19,16 +19,17 @@ def export(generator: keras.Model, path: Path) -> float:
     - ``ab``: ``l`` (n, size, size, 1) float32 to ``ab`` (n, size, size, 2) float32, scaled to [-1, 1].
 
     Args:
-        generator: As from `kcolor.colorize.load_generator`.
+        generator: As from `kcolor.colorizer.load_generator`.
         path: The folder to make.
 
     Returns:
         The largest difference of ``ab`` from Keras.
     """
+    whole = colorizer.of(generator)
 
     def one(data: tf.Tensor) -> tf.Tensor:
         rgb = image.decode(data)
-        coloured = colorize.join(rgb, colorize.predict(generator, rgb))
+        coloured = colorize.colorize(whole, rgb)
         with tf.device("/cpu:0"):  # strings have no place on a GPU
             return tf.io.encode_png(coloured)
 

@@ -17,7 +17,7 @@ def export_float32(generator: keras.Model, path: Path) -> float:
     Its signature ``serving_default`` maps ``l`` (1, size, size, 1) to ``ab`` (1, size, size, 2), scaled to [-1, 1].
 
     Args:
-        generator: As from `kcolor.colorize.load_generator`.
+        generator: As from `kcolor.colorizer.load_generator`.
         path: The file to write.
 
     Returns:

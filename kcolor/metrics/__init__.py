@@ -8,7 +8,7 @@ from kcolor.metrics.colourfulness import Colourfulness, colourfulness_of
 from kcolor.metrics.delta_e import DeltaE, delta_e_2000, delta_e_of
 from kcolor.metrics.fid import FrechetDistance, frechet_distance
 from kcolor.metrics.lpips import LPIPS, lpips_heads, lpips_layers_of, lpips_of, vgg16_trunk
-from kcolor.metrics.psnr import PSNR, MedianPSNR, chroma_of, psnr_of
+from kcolor.metrics.psnr import PSNR, MedianPSNR, chroma_of, psnr_of, squared_error_of
 from kcolor.metrics.ssim import SSIM, ssim_of
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "lpips_layers_of",
     "lpips_of",
     "psnr_of",
+    "squared_error_of",
     "ssim_of",
     "vgg16_trunk",
 ]

@@ -115,14 +115,21 @@ def lpips_layers_of(trunk: keras.Model, truth: Any, prediction: Any) -> tf.Tenso
     truth, prediction = pair(truth, prediction)
     if any(side is not None and side < 16 for side in truth.shape[1:3]):
         raise ValueError(f"a picture of {truth.shape[1]} x {truth.shape[2]} is too small for LPIPS: 16 x 16 at least")
-    both = (2.0 * tf.concat([truth, prediction], axis=0) - 1.0 - tf.constant(_SHIFT)) / tf.constant(_SCALE)
     layers = []
-    for features, head in zip(trunk(both, training=False), lpips_heads(), strict=True):
-        length = tf.sqrt(tf.reduce_sum(tf.square(features), axis=-1, keepdims=True))
-        true, predicted = tf.split(features / (length + _EPSILON), 2, axis=0)
+    # Apart: in a graph that measures several predictions against one truth, its features are computed once.
+    for true, predicted, head in zip(
+        _features(trunk, truth), _features(trunk, prediction), lpips_heads(), strict=True
+    ):
         difference = tf.reduce_mean(tf.math.squared_difference(true, predicted), axis=[1, 2])
         layers.append(tf.reduce_sum(difference * tf.constant(head), axis=-1))
     return tf.stack(layers, axis=1)
+
+
+def _features(trunk: keras.Model, pictures: tf.Tensor) -> list[tf.Tensor]:
+    """The outputs of each layer, of unit length at each position."""
+    outputs = trunk((2.0 * pictures - 1.0 - tf.constant(_SHIFT)) / tf.constant(_SCALE), training=False)
+    lengths = [tf.sqrt(tf.reduce_sum(tf.square(output), axis=-1, keepdims=True)) for output in outputs]
+    return [output / (length + _EPSILON) for output, length in zip(outputs, lengths, strict=True)]
 
 
 @cache

@@ -36,7 +36,7 @@ class PSNR(Summed):
         truth, prediction = pair(truth, prediction)
         weight = weights(sample_weight, truth)
         values = tf.cast(tf.reduce_prod(tf.shape(truth)[1:]), tf.float64)
-        self._error.assign_add(values * weighted_sum(_mean_squared_error(truth, prediction), weight))
+        self._error.assign_add(values * weighted_sum(squared_error_of(truth, prediction), weight))
         self._values.assign_add(values * tf.reduce_sum(weight))
 
     def result(self) -> tf.Tensor:
@@ -111,7 +111,7 @@ class MedianPSNR(Summed):
 def psnr_of(truth: Any, prediction: Any) -> tf.Tensor:
     """The PSNR of each picture in dB, (batch,) float32; infinite where the two are the same."""
     truth, prediction = pair(truth, prediction)
-    return _decibel(_mean_squared_error(truth, prediction))
+    return _decibel(squared_error_of(truth, prediction))
 
 
 def chroma_of(pictures: Any) -> tf.Tensor:
@@ -120,7 +120,9 @@ def chroma_of(pictures: Any) -> tf.Tensor:
     return tf.reduce_mean(tf.norm(rgb_to_lab(pictures)[..., 1:], axis=-1), axis=[1, 2])
 
 
-def _mean_squared_error(truth: tf.Tensor, prediction: tf.Tensor) -> tf.Tensor:
+def squared_error_of(truth: Any, prediction: Any) -> tf.Tensor:
+    """The mean squared error of each picture, of values in 0..1, (batch,) float32."""
+    truth, prediction = pair(truth, prediction)
     return tf.reduce_mean(tf.math.squared_difference(truth, prediction), axis=[1, 2, 3])
 
 

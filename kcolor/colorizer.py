@@ -1,0 +1,194 @@
+"""A trained generator, whatever it is stored in: L in, ab out."""
+
+import os
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kcolor import files
+from kcolor.errors import DataError, RunError
+from kcolor.manifest import Manifest
+from kcolor.run import Run, owner
+
+Outputs = dict[str, tf.Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Colorizer:
+    """A generator that has been loaded; called with L (batch, size, size, 1), scaled to [-1, 1].
+
+    It gives ``{"ab": (batch, size, size, 2)}``, scaled to [-1, 1], and, where it classifies, ``"logits"`` (batch,
+    classes); in inference mode.
+
+    Args:
+        path: Where it was loaded from.
+        kind: "keras", "saved_model" or "tflite".
+        size: Side of the squares it takes.
+        sha256: Of the file; of a folder, see `kcolor.files.digest`.
+        outputs: What it does to a batch.
+        classes: Names of its classes, in the order of the logits; empty where it has none, or they are unknown.
+        generator: The Keras model, where it is one.
+    """
+
+    path: Path
+    kind: str
+    size: int
+    sha256: str
+    outputs: Callable[[tf.Tensor], Outputs]
+    classes: tuple[str, ...] = ()
+    generator: keras.Model | None = None
+
+    def __call__(self, l: tf.Tensor) -> Outputs:
+        """The outputs for a batch of L."""
+        return self.outputs(l)
+
+    @classmethod
+    def load(cls, path: Path) -> "Colorizer":
+        """Load a run directory that has finished, a ``.keras`` file, or an exported SavedModel or ``.tflite``.
+
+        Raises:
+            RunError: There is none, or the file is no such model, or one of another input.
+        """
+        if (path / "saved_model.pb").is_file():
+            return _saved_model(path)
+        if path.suffix == ".tflite" and path.is_file():
+            return _tflite(path)
+        generator = load_generator(path)
+        file = Run(path).generator if path.is_dir() else path
+        return replace(of(generator, file), sha256=files.digest(file), classes=_classes(file, generator))
+
+
+def of(generator: keras.Model, path: Path = Path()) -> Colorizer:
+    """A generator that is at hand, as from `kcolor.networks`.
+
+    Args:
+        generator: From L (batch, size, size, 1).
+        path: Where it is from.
+    """
+    size = generator.input_shape[1]
+    outputs = tf.function(
+        lambda l: generator(l, training=False), input_signature=[tf.TensorSpec((None, size, size, 1), tf.float32)]
+    )
+    return Colorizer(path, "keras", size, "", outputs, generator=generator)
+
+
+def stochastic(colorizer: Colorizer, seed: int) -> Colorizer:
+    """The same generator in training mode: with dropout and the statistics of the batch; no moving statistic moves.
+
+    Args:
+        colorizer: A Keras model.
+        seed: Of the dropout.
+
+    Raises:
+        RunError: It was exported, and exports have no training mode.
+    """
+    generator = colorizer.generator
+    if generator is None:
+        raise RunError(f"{colorizer.path}: an export has no training mode; give the run, or its generator.keras")
+    fixed = generator.non_trainable_variables
+    noise = {i for i, variable in enumerate(fixed) if "seed" in variable.path}
+    for i in noise:
+        fixed[i].assign(tf.constant([seed, i], fixed[i].dtype))
+
+    def outputs(l: tf.Tensor) -> Outputs:
+        # A stateless call returns the statistics it would have moved, and moves none; only the noise goes on.
+        made, after = generator.stateless_call(generator.trainable_variables, fixed, l, training=True)
+        for i in noise:
+            fixed[i].assign(after[i])
+        return made
+
+    return replace(colorizer, outputs=tf.function(outputs, reduce_retracing=True))
+
+
+def load_generator(path: Path) -> keras.Model:
+    """The Keras generator of a run directory that has finished, or of a ``.keras`` file.
+
+    Raises:
+        RunError: There is none, or the file is no such model, or one of another input.
+    """
+    file = Run(path).generator if path.is_dir() else path
+    if path.is_dir() and not file.exists():
+        if Run(path).info.exists():
+            raise RunError(f"{path}: not finished; kcolor fit --resume -o {path}, or use {path}/checkpoints/best.keras")
+        if (inside := path / "saved_model").is_dir():
+            raise RunError(f"{path}: not a run directory; the export in it is {inside}")
+        raise RunError(f"{path}: not a run directory")
+    if not file.exists():
+        raise RunError(f"{file}: no such run or model")
+    try:
+        generator = keras.models.load_model(file, compile=False)
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise RunError(f"{file}: not a whole .keras model; give a run directory, or its generator.keras") from error
+    outputs = generator.output if isinstance(generator.output, dict) else {}
+    if "ab" not in outputs:
+        raise RunError(f"{file}: not a colorizer (it has no output ab)")
+    _check_input(file, generator.input_shape)
+    return generator
+
+
+def _check_input(path: Path, shape: Any) -> int:
+    """The side of the squares that a model takes.
+
+    Raises:
+        RunError: It takes something else.
+    """
+    shape = tuple(shape) if isinstance(shape, list | tuple | np.ndarray | tf.TensorShape) else ()
+    if len(shape) != 4 or shape[1] is None or shape[1] != shape[2] or shape[3] != 1:
+        raise RunError(
+            f"{path}: its input is {shape}, not squares of L (batch, size, size, 1): not a colorizer of kcolor"
+        )
+    return int(shape[1])
+
+
+def _classes(file: Path, generator: keras.Model) -> tuple[str, ...]:
+    """The names of a generator's classes, if it classifies and the run it is from tells them."""
+    run = owner(file)
+    if run is None or "logits" not in generator.output:
+        return ()
+    try:
+        classes = Manifest.load(run.manifest).classes
+    except DataError:
+        return ()
+    return tuple(classes) if len(classes) == generator.output["logits"].shape[-1] else ()
+
+
+def _saved_model(path: Path) -> Colorizer:
+    try:
+        loaded = tf.saved_model.load(str(path))
+        signature = loaded.signatures["ab"]
+        (spec,) = signature.structured_input_signature[1].values()
+    except (OSError, ValueError, KeyError, AttributeError, tf.errors.OpError) as error:
+        raise RunError(f"{path}: not a SavedModel of kcolor export (no readable signature ab)") from error
+    size = _check_input(path, spec.shape)
+
+    def outputs(l: tf.Tensor) -> Outputs:
+        return {"ab": signature(**{spec.name: l})["ab"]}
+
+    outputs.loaded = loaded  # type: ignore[attr-defined]  # what is not held on to is unloaded
+    return Colorizer(path, "saved_model", size, files.digest(path), outputs)
+
+
+def _tflite(path: Path) -> Colorizer:
+    from ai_edge_litert.interpreter import Interpreter
+
+    try:
+        interpreter = Interpreter(str(path), num_threads=os.cpu_count())
+        run = interpreter.get_signature_runner("serving_default")
+        ((name, details),) = run.get_input_details().items()
+        if "ab" not in run.get_output_details():
+            raise KeyError("ab")
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise RunError(f"{path}: not a .tflite of kcolor export (no readable signature from l to ab)") from error
+    size = _check_input(path, details["shape"])
+
+    def outputs(l: tf.Tensor) -> Outputs:
+        # Of one picture each, as the file's shapes are fixed.
+        return {"ab": tf.concat([run(**{name: one[np.newaxis]})["ab"] for one in np.asarray(l)], axis=0)}
+
+    return Colorizer(path, "tflite", size, files.digest(path), outputs)

@@ -1,0 +1,185 @@
+"""Measures a model's answers and constant ones to the same photos under one protocol."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kcolor import metrics
+from kcolor.metrics.psnr import NEAR_GREY_CHROMA
+from kcolor.protocols import Protocol
+
+MODEL = "model"
+TOP = (1, 5)
+
+
+class Judge:
+    """The figures of each answer, streaming: memory does not grow with the number of photos.
+
+    Args:
+        protocol: How to measure.
+        baselines: By name, answers that are the same for every photo: ab, two numbers scaled to [-1, 1].
+        classifies: Whether logits and labels will be given.
+        vgg16: The trunk of LPIPS (`kcolor.trunks.vgg16`); None: no LPIPS.
+        inception: The features of FID (`kcolor.trunks.inception`); None: no FID.
+        true_features: Of the same photos under the same protocol, if they have been seen before: what
+            `true_features` was then.
+    """
+
+    def __init__(
+        self,
+        protocol: Protocol,
+        baselines: Mapping[str, np.ndarray],
+        *,
+        classifies: bool = False,
+        vgg16: keras.Model | None = None,
+        inception: Callable[[tf.Tensor], tf.Tensor] | None = None,
+        true_features: Sequence[np.ndarray] | None = None,
+    ) -> None:
+        self._protocol = protocol
+        self._baselines = {
+            name: tf.tile(tf.reshape(tf.cast(ab, tf.float32), (1, 1, 1, 2)), (protocol.batch_size, 1, 1, 1))
+            for name, ab in baselines.items()
+        }
+        answers = [MODEL, *baselines]
+        self._pixelwise = {name: _pixelwise_metrics(protocol) for name in answers}
+        self._windowed = {
+            name: [metrics.SSIM(protocol.cropped_ssim), *([metrics.LPIPS(vgg16)] if vgg16 else [])] for name in answers
+        }
+        self._accuracy = {
+            f"top_{k}": keras.metrics.SparseTopKCategoricalAccuracy(k, name=f"top_{k}") for k in TOP if classifies
+        }
+        self._vgg16 = vgg16
+        self._inception = inception
+        self._frechet = {name: metrics.FrechetDistance(name="fid") for name in answers} if inception else {}
+        self._truth = metrics.FrechetDistance(name="fid") if inception else None
+        self._knows_truth = true_features is not None
+        if self._truth and true_features is not None:
+            for variable, value in zip(self._truth.variables, true_features, strict=True):
+                variable.assign(value)
+        # XLA halves the time of what is done pixel by pixel, and multiplies that of SSIM's convolutions on a CPU. It
+        # compiles for each shape anew, so only where there is but one.
+        self._measure_pixels = tf.function(self._pixels, jit_compile=protocol.size is not None, reduce_retracing=True)
+        self._measure_windows = tf.function(self._windows, reduce_retracing=True)
+
+    def update(
+        self, rgb: tf.Tensor, ab: tf.Tensor, logits: np.ndarray | None = None, labels: Sequence[int] = ()
+    ) -> list[dict[str, Any]]:
+        """Measure a batch.
+
+        Args:
+            rgb: The photos, (batch, height, width, 3) uint8; at most the protocol's batch size.
+            ab: What the model says of them, (batch, any, any, 2), scaled to [-1, 1].
+            logits: Its logits (batch, classes).
+            labels: Each photo's class; -1 where the model has no such class.
+
+        Returns:
+            For each photo its own figures by name and, under each answer's name, those of the answer; None for what is
+            not a number.
+        """
+        count = rgb.shape[0]
+        # A graph is compiled for one shape, so the last batch is filled up with a photo that does not count.
+        fill = [0] * (self._protocol.batch_size - count)
+        if fill:
+            rgb, ab = (tf.concat([given, tf.gather(given, fill)], axis=0) for given in (rgb, ab))
+        weight = tf.constant([1.0] * count + [0.0] * len(fill))
+        truth, made, values = self._measure_pixels(rgb, {MODEL: ab, **self._baselines}, weight)
+        for name, more in self._measure_windows(truth, made, weight).items():
+            values[name] |= more
+        if self._inception and self._truth:
+            if not self._knows_truth:
+                self._truth.update_truth(self._inception(truth), weight)
+            for name, pictures in made.items():
+                self._frechet[name].update_prediction(self._inception(pictures), weight)
+        values = tf.nest.map_structure(lambda value: value.numpy(), values)
+        rows = [tf.nest.map_structure(lambda value, i=i: _number(value[i]), values) for i in range(count)]
+        if self._accuracy and logits is not None:
+            self._classify(rows, logits, np.asarray(labels))
+        return rows
+
+    def result(self) -> dict[str, dict[str, float]]:
+        """Figures by key and, under each, by answer; NaN or infinite where there is nothing to measure."""
+        figures: dict[str, dict[str, float]] = {}
+        for name in self._pixelwise:
+            for metric in [*self._pixelwise[name], *self._windowed[name], *self._distance(name)]:
+                result = metric.result()
+                for key, value in (result if isinstance(result, dict) else {metric.name: result}).items():
+                    figures.setdefault(key, {})[name] = float(value)
+        for name, metric in self._accuracy.items():
+            if metric.count > 0:
+                figures[name] = {MODEL: float(metric.result())}
+        return figures
+
+    @property
+    def true_features(self) -> list[np.ndarray] | None:
+        """What is known of the true pictures' features, to be kept for another time; None without FID."""
+        return [variable.numpy() for variable in self._truth.variables] if self._truth else None
+
+    @property
+    def warnings(self) -> list[str]:
+        """Why a figure is not to be trusted; empty where all are."""
+        return [f"FID: {metric.warning}" for metric in self._distance(MODEL) if metric.warning]
+
+    def _distance(self, name: str) -> list[metrics.FrechetDistance]:
+        """The distance of an answer from the truth, whose features all answers share; none without the network."""
+        if self._truth is None:
+            return []
+        whole = metrics.FrechetDistance(name="fid")
+        whole.merge_state([self._frechet[name], self._truth])
+        return [whole]
+
+    def _pixels(self, rgb: tf.Tensor, answers: dict[str, tf.Tensor], weight: tf.Tensor) -> tuple[Any, Any, Any]:
+        truth = self._protocol.truth(rgb)
+        near_grey = metrics.chroma_of(rgb) < NEAR_GREY_CHROMA
+        made, values = {}, {"near_grey": near_grey}
+        if self._protocol.is_rgb:
+            values["colourfulness_truth"] = metrics.colourfulness_of(truth)
+        for name, ab in answers.items():
+            made[name] = self._protocol.answer(rgb, ab)
+            for metric in self._pixelwise[name]:
+                given = {"near_grey": near_grey} if isinstance(metric, metrics.MedianPSNR) else {}
+                metric.update_state(truth, made[name], weight, **given)
+            values[name] = _of_each(self._protocol, truth, made[name])
+        return truth, made, values
+
+    def _windows(self, truth: tf.Tensor, made: dict[str, tf.Tensor], weight: tf.Tensor) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for name, pictures in made.items():
+            for metric in self._windowed[name]:
+                metric.update_state(truth, pictures, weight)
+            values[name] = {"ssim": metrics.ssim_of(truth, pictures, self._protocol.cropped_ssim)}
+            if self._vgg16:
+                values[name]["lpips"] = metrics.lpips_of(self._vgg16, truth, pictures)
+        return values
+
+    def _classify(self, rows: Sequence[dict[str, Any]], logits: np.ndarray, labels: np.ndarray) -> None:
+        known = [i for i, label in enumerate(labels) if label >= 0]
+        for k, metric in zip(TOP, self._accuracy.values(), strict=True):
+            if known:
+                metric.update_state(labels[known], logits[known])
+            for i in known:
+                rows[i][MODEL][metric.name] = bool((logits[i] > logits[i][labels[i]]).sum() < k)
+
+
+def _pixelwise_metrics(protocol: Protocol) -> list[keras.metrics.Metric]:
+    found: list[keras.metrics.Metric] = [metrics.PSNR(), metrics.MedianPSNR()]
+    return [*found, metrics.DeltaE(), metrics.Colourfulness()] if protocol.is_rgb else found
+
+
+def _of_each(protocol: Protocol, truth: tf.Tensor, made: tf.Tensor) -> dict[str, tf.Tensor]:
+    """The figures of single pictures; in a graph, what they share with the streaming ones is computed once."""
+    values = {"squared_error": metrics.squared_error_of(truth, made), "psnr": metrics.psnr_of(truth, made)}
+    if protocol.is_rgb:
+        mean, percentile = metrics.delta_e_of(truth, made)
+        values |= {"delta_e_2000": mean, "delta_e_2000_p95": percentile}
+        values["colourfulness_prediction"] = metrics.colourfulness_of(made)
+    return values
+
+
+def _number(value: Any) -> float | bool | None:
+    if isinstance(value, np.bool_):
+        return bool(value)
+    return float(value) if math.isfinite(value) else None
