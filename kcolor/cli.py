@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kcolor.evaluation import Evaluation
     from kcolor.manifest import Manifest
     from kcolor.recipe import Recipe
+    from kcolor.weights import Taken
 
 # TensorFlow and Keras are imported inside the commands, so that help is quick; and TensorFlow is to keep to itself
 # what is of no use to the person who reads the output.
@@ -28,6 +29,8 @@ _OUT = {"format": "of a format that training does not read", "small": "too small
 
 # As in kcolor.protocols, which is TensorFlow.
 PROTOCOLS = ["rgb", "native", "paper"]
+# As in kcolor.weights.
+WEIGHTS = ["inception", "vgg16"]
 
 _BETTER = {"higher": "↑", "lower": "↓", "one": "→ 1", "": ""}
 
@@ -322,6 +325,62 @@ def compare(
     click.echo(f"page: {output}")
 
 
+@cli.group(invoke_without_command=True)
+@click.pass_context
+def weights(context: click.Context) -> None:
+    """List the networks that LPIPS and FID need: where they are from, their licence and hash, and whether they are here.
+
+    They are in no package. `kcolor weights fetch` gets them; on a machine that is off line, `kcolor weights add FILE`
+    takes files that were fetched elsewhere.
+    """
+    if context.invoked_subcommand:
+        return
+    from kcolor import weights as verb
+
+    for name, entry in verb.CATALOGUE.items():
+        sha256 = entry.sha256 or "none published; that of the first copy is recorded, and later ones are held to it"
+        click.echo(f"{name}: {verb.status(entry)}")
+        for word, value in (
+            ("for", entry.needed_for),
+            ("what", entry.about),
+            ("from", entry.url),
+            ("licence", entry.licence),
+            ("sha256", sha256),
+            ("place", verb.path_of(entry)),
+        ):
+            click.echo(f"  {word:8} {value}")
+
+
+@weights.command()
+@click.argument("names", metavar="[inception] [vgg16]", nargs=-1, type=click.Choice(WEIGHTS))
+@click.option("--url", help="Another place to fetch the one that is named from; what comes must have the same hash.")
+def fetch(names: tuple[str, ...], url: str | None) -> None:
+    """Download what is not here yet, going on where an interrupted download stopped."""
+    from kcolor import weights as verb
+
+    if url and len(names) != 1:
+        raise click.UsageError("--url is where one file is: name it")
+    for name in names or WEIGHTS:
+        with _download(name) as on_progress:
+            taken = verb.fetch(verb.CATALOGUE[name], url=url, on_progress=on_progress)
+        _tell_of_weights(taken)
+
+
+@weights.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def add(file: Path) -> None:
+    """Take a FILE that was fetched elsewhere; it is copied."""
+    from kcolor import weights as verb
+
+    _tell_of_weights(verb.add(file))
+
+
+def _tell_of_weights(taken: "Taken") -> None:
+    click.echo(f"{taken.weights.name}: {taken.path}")
+    if taken.note:
+        click.echo(f"note: {taken.note}", err=True)
+
+
 def _quoted(path: Path) -> str:
     """A path as a TOML string."""
     import json
@@ -374,6 +433,19 @@ def _tracked(outcomes: Iterator[Any], total: int) -> Iterator[Any]:
 
     console = Console(stderr=True)
     yield from track(outcomes, "colouring", total, console=console, transient=True, disable=not console.is_terminal)
+
+
+@contextmanager
+def _download(name: str) -> Iterator[Any]:
+    """A progress bar for a download, on a terminal: call it with the bytes that are here, and of how many or None."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn(name), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 @contextmanager

@@ -74,19 +74,7 @@ def test_only_build_knows_recipe_and_objects():
     assert "networks" not in imported(PACKAGE / "fit.py")
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        "kcolor.cli",
-        "kcolor.manifest",
-        "kcolor.recipe",
-        "kcolor.photo",
-        "kcolor.run",
-        "kcolor.report",
-        "kcolor.compare",
-        "kcolor.weights",
-    ],
-)
+@pytest.mark.parametrize("name", ["cli", "compare", "manifest", "photo", "recipe", "report", "run", "weights"])
 def test_what_is_to_start_quickly_does_without_tensorflow(name):
     code = f"import sys, kcolor.{name}; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,273 @@
+import io
+import tarfile
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from safetensors.numpy import save_file
+
+from kcolor import trunks
+from kcolor.errors import DataError
+
+tf1 = tf.compat.v1
+GENERATOR = np.random.default_rng(0)
+MOMENTS = {name: GENERATOR.uniform(0.2, 1.0, 3).astype("float32") for name in ("mean", "variance", "beta", "gamma")}
+KERNEL = GENERATOR.normal(size=(3, 2048)).astype("float32")
+CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+FILTERS = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
+
+
+def stand_in(channels=2048, scaled=True) -> tf1.GraphDef:
+    """A graph with the names, the ways in and out, and the age of the real one; in between it is small."""
+    with tf.Graph().as_default() as graph:
+        encoded = tf.constant(b"", name="DecodeJpeg/contents")
+        picture = tf.cast(tf1.image.decode_jpeg(encoded, channels=3, name="DecodeJpeg"), tf.float32, name="Cast")
+        x = tf1.expand_dims(picture, 0, name="ExpandDims")
+        x = tf1.image.resize_bilinear(x, [299, 299], name="ResizeBilinear")
+        x = tf.multiply(tf.subtract(x, 128.0, name="Sub"), 1.0 / 128.0, name="Mul")
+        for name, values in MOMENTS.items():
+            tf.constant(values, name=f"conv/{name}")
+        x = tf.identity(x, name="conv/batchnorm")
+        with tf.control_dependencies([tf1.check_numerics(x, "not finite", name="conv/check")]):
+            x = tf.nn.relu(x, name="conv")
+        x = x[:, 20::37, 20::37]
+        x = tf.nn.relu(tf1.nn.conv2d(x, KERNEL[None, None, :, :channels], 1, "VALID"))
+        x = tf1.nn.avg_pool(x, 8, 1, "VALID", name="pool_3")
+        tf.reshape(x, [1, channels], name="pool_3/_reshape")
+    graph_def = graph.as_graph_def(add_shapes=True)
+    graph_def.versions.producer = 8
+    nodes = {node.name: node for node in graph_def.node}
+    # TensorFlow no longer makes this operation, only runs it in graphs of its time, as this now says to be.
+    norm = nodes["conv/batchnorm"]
+    norm.op = "BatchNormWithGlobalNormalization"
+    norm.input.extend(f"conv/{name}" for name in MOMENTS)
+    norm.attr["variance_epsilon"].f = 0.001
+    norm.attr["scale_after_normalization"].b = scaled
+    nodes["Mul"].attr["_class"].list.s.append(b"loc:@DecodeJpeg")
+    return graph_def
+
+
+def pack(path, content: bytes | None, member="./classify_image_graph_def.pb"):
+    members = {"./LICENSE": b"Apache", "./cropped_panda.jpg": b"\xff\xd8"}
+    if content is not None:
+        members[member] = content
+    with tarfile.open(path, "w:gz") as archive:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    return pack(tmp_path_factory.mktemp("inception") / "inception.tgz", stand_in().SerializeToString())
+
+
+@pytest.fixture(scope="module")
+def features(archive):
+    return trunks.inception(archive)
+
+
+def pictures(count, height=40, width=64) -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (count, height, width, 3), np.uint8)
+
+
+def by_hand(picture: np.ndarray) -> np.ndarray:
+    """The features of a picture (height, width, 3) in 0..255, in NumPy and float64."""
+    x = picture.astype("float64")
+    for axis in (0, 1):
+        # The corner of a pixel is kept where it is, and not its centre.
+        place = np.arange(299) * (picture.shape[axis] / 299)
+        low = place.astype(int)
+        high = np.minimum(low + 1, picture.shape[axis] - 1)
+        share = np.expand_dims(place - low, tuple(i for i in range(3) if i != axis))
+        x = x.take(low, axis) * (1 - share) + x.take(high, axis) * share
+    x = (x - 128) / 128
+    x = (x - MOMENTS["mean"]) / np.sqrt(MOMENTS["variance"] + 0.001) * MOMENTS["gamma"] + MOMENTS["beta"]
+    x = np.maximum(x, 0)[20::37, 20::37]
+    assert x.shape == (8, 8, 3)
+    return np.maximum(x @ KERNEL, 0).mean(axis=(0, 1))
+
+
+def test_the_stand_in_is_of_one_picture_as_the_real_graph_is():
+    shapes = {node.name: node.attr["_output_shapes"].list.shape[0] for node in stand_in().node}
+    assert [dim.size for dim in shapes["pool_3"].dim] == [1, 1, 1, 2048]
+    assert "BatchNormWithGlobalNormalization" in {node.op for node in stand_in().node}
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+def test_features_are_those_of_a_session_of_old(tmp_path, scaled):
+    graph_def = stand_in(scaled=scaled)
+    given = pictures(1)
+    with tf.Graph().as_default() as graph, tf1.Session(graph=graph) as session:
+        fed = tf1.placeholder(tf.float32, [1, None, None, 3])
+        (pool,) = tf1.import_graph_def(graph_def, {"ExpandDims:0": fed}, ["pool_3:0"])
+        expected = session.run(pool, {fed: given})
+    found = trunks.inception(pack(tmp_path / "a.tgz", graph_def.SerializeToString()))(given)
+    np.testing.assert_allclose(found, expected.reshape(1, 2048), rtol=1e-4, atol=1e-4)
+
+
+def test_features_are_those_of_the_graph(features):
+    given = pictures(2)
+    found = features(given)
+    assert (found.shape, found.dtype) == ((2, 2048), tf.float32)
+    expected = np.stack([by_hand(picture) for picture in given])
+    assert np.ptp(expected) > 1.0
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_picture_has_the_same_features_in_a_batch_of_any_size(features):
+    given = pictures(5)
+    together = features(given)
+    assert together.shape == (5, 2048)
+    alone = tf.concat([features(given[i : i + 1]) for i in range(5)], axis=0)
+    np.testing.assert_allclose(alone, together, rtol=1e-5, atol=1e-5)
+    assert np.abs(together[0] - together[1]).max() > 0.01
+
+
+def test_floating_pictures_are_in_0_to_1(features):
+    given = pictures(2, 299, 299)
+    for dtype in ("float32", "float64"):
+        np.testing.assert_allclose(features((given / 255.0).astype(dtype)), features(given), rtol=1e-4, atol=1e-4)
+
+
+def test_features_in_a_graph(features):
+    compiled = tf.function(features, input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
+    for count, height, width in ((1, 40, 64), (3, 64, 40)):
+        given = pictures(count, height, width)
+        np.testing.assert_allclose(compiled(given), features(given), rtol=1e-5, atol=1e-5)
+    dataset = tf.data.Dataset.from_tensor_slices(pictures(2)).batch(2).map(features)
+    np.testing.assert_allclose(next(iter(dataset)), features(pictures(2)), rtol=1e-5, atol=1e-5)
+
+
+def test_what_is_no_picture_is_refused(features):
+    with pytest.raises(ValueError, match="int32"):
+        features(pictures(1).astype("int32"))
+    with pytest.raises(ValueError, match="batch, height, width, 3"):
+        features(pictures(1)[..., :1])
+
+
+@pytest.mark.parametrize("member", ["classify_image_graph_def.pb", "inception/classify_image_graph_def.pb"])
+def test_where_the_network_lies_in_the_archive(tmp_path, member):
+    path = pack(tmp_path / "a.tgz", stand_in().SerializeToString(), member)
+    assert trunks.inception(path)(pictures(1)).shape == (1, 2048)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.tgz"]
+
+
+def changed(name, /, **attributes) -> bytes:
+    graph_def = stand_in()
+    (node,) = (node for node in graph_def.node if node.name == name)
+    for attribute, value in attributes.items():
+        setattr(node, attribute, value)
+    return graph_def.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (lambda: None, "no classify_image_graph_def.pb"),
+        (lambda: b"no graph", "Error parsing"),
+        (lambda: changed("pool_3", name="other"), "no pool_3"),
+        (lambda: changed("ExpandDims", name="other"), "no ExpandDims"),
+        (lambda: changed("conv/mean", name="other"), "conv/mean is missing"),
+        (lambda: stand_in(channels=1000).SerializeToString(), r"\(None, 1, 1, 1000\)"),
+        (lambda: changed("Mul", op="NoSuchThing"), "NoSuchThing"),
+    ],
+)
+def test_an_archive_of_something_else_is_refused(tmp_path, content, why):
+    path = pack(tmp_path / "a.tgz", content())
+    with pytest.raises(DataError, match=why) as refused:
+        trunks.inception(path)
+    assert str(refused.value).startswith(f"{path}: not the Inception")
+    assert "\n" not in str(refused.value)
+
+
+def test_an_archive_that_is_damaged_is_refused(tmp_path, archive):
+    path = tmp_path / "a.tgz"
+    for content in (archive.read_bytes()[:20_000], b"<html>", b""):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match="not the Inception"):
+            trunks.inception(path)
+    path.unlink()
+    with pytest.raises(DataError, match="No such file"):
+        trunks.inception(path)
+
+
+@pytest.fixture(scope="module")
+def tensors() -> dict[str, np.ndarray]:
+    """VGG16 as torchvision lays it out, of random numbers; one of its tensors in half precision."""
+    generator = np.random.default_rng(2)
+    made = {"head.fc.weight": np.zeros((2, 2), "float32")}
+    for i, before, count in zip(CONVOLUTIONS, (3, *FILTERS), FILTERS, strict=False):
+        made[f"features.{i}.weight"] = generator.random((count, before, 3, 3), "float32") - 0.5
+        made[f"features.{i}.bias"] = generator.random(count, "float32")
+    made["features.28.bias"] = made["features.28.bias"].astype("float16")
+    return made
+
+
+@pytest.fixture(scope="module")
+def trunk(tmp_path_factory, tensors):
+    path = tmp_path_factory.mktemp("vgg16") / "vgg16.safetensors"
+    save_file(tensors, path)
+    made = trunks.vgg16(path)
+    path.unlink()
+    return made
+
+
+def test_every_convolution_of_vgg16_is_read(trunk, tensors):
+    kernels, biases = trunk.weights[::2], trunk.weights[1::2]
+    assert len(kernels) == len(biases) == 13
+    for i, kernel, bias in zip(CONVOLUTIONS, kernels, biases, strict=True):
+        torch = tensors[f"features.{i}.weight"]
+        for y, x in ((0, 0), (0, 2), (2, 0), (1, 2)):
+            np.testing.assert_array_equal(kernel[y, x], torch[:, :, y, x].T)
+        np.testing.assert_array_equal(bias, tensors[f"features.{i}.bias"].astype("float32"))
+    assert not trunk.trainable
+
+
+def test_a_pixel_after_the_first_convolution(trunk, tensors):
+    picture = np.random.default_rng(3).random((16, 16, 3), "float32")
+    weight, bias = tensors["features.0.weight"], tensors["features.0.bias"]
+    around = picture[3:6, 6:9].transpose(2, 0, 1)  # of (4, 7), channels first
+    expected = [max(0.0, float((weight[o] * around).sum() + bias[o])) for o in range(64)]
+    found = trunk.get_layer("conv1_1")(picture[None])[0, 4, 7]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    assert [tuple(block.shape) for block in trunk(picture[None])] == [
+        (1, 16, 16, 64), (1, 8, 8, 128), (1, 4, 4, 256), (1, 2, 2, 512), (1, 1, 1, 512),
+    ]  # fmt: skip
+
+
+FIRST = {"features.0.weight": np.zeros((64, 3, 3, 3), "float32"), "features.0.bias": np.zeros(64, "float32")}
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({}, "no features.2.weight"),
+        ({"features.0.bias": np.zeros(3, "float32")}, r"features.0.bias is \(3,\), not \(64,\)"),
+        ({"features.0.weight": np.zeros((3, 3, 3, 64), "float32")}, r"\(3, 3, 3, 64\), not \(64, 3, 3, 3\)"),
+        ({"features.0.weight": np.zeros((64, 3, 3, 3), "int32")}, "features.0.weight is I32"),
+    ],
+)
+def test_other_tensors_are_refused(tmp_path, changes, why):
+    path = tmp_path / "a.safetensors"
+    save_file(FIRST | changes, path)
+    with pytest.raises(DataError, match=why) as refused:
+        trunks.vgg16(path)
+    assert str(refused.value).startswith(f"{path}: not torchvision's VGG16")
+    assert "\n" not in str(refused.value)
+
+
+def test_safetensors_that_are_damaged_are_refused(tmp_path):
+    path = tmp_path / "a.safetensors"
+    save_file(FIRST, path)
+    whole = path.read_bytes()
+    for content in (whole[:-100], whole[:50], b"<html>", b""):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match="not torchvision's VGG16") as refused:
+            trunks.vgg16(path)
+        assert "\n" not in str(refused.value)
+    path.unlink()
+    with pytest.raises(DataError, match="No such file"):
+        trunks.vgg16(path)
