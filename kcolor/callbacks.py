@@ -16,6 +16,7 @@ from rich.table import Column
 
 from kcolor import checkpoint, color, pictures
 from kcolor.errors import RunError
+from kcolor.gan import FIGURES
 from kcolor.run import Run
 
 TILE = 192  # pixels: what is smaller is enlarged in the sample grids
@@ -117,7 +118,7 @@ class History(keras.callbacks.Callback):
         entry = {
             "epoch": epoch + 1,
             "step": step,
-            **{name: float(value) for name, value in (logs or {}).items()},
+            **{name: _or_none(float(value)) for name, value in (logs or {}).items()},
             "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
             "seconds": round(seconds, 3),
             "photos_per_second": round((step - self.first_step) * self.batch_size / seconds, 3),
@@ -150,6 +151,11 @@ class Samples(keras.callbacks.Callback):
         pictures.save(self.run.samples / f"epoch-{epoch + 1:04d}.png", sheet)
 
 
+def _or_none(value: float) -> float | None:
+    """A number as JSON has it; the figures of validation may be infinite, or not be there."""
+    return value if math.isfinite(value) else None
+
+
 class StopOnNaN(keras.callbacks.Callback):
     """Ends training at the first loss that is not finite.
 
@@ -168,7 +174,8 @@ class StopOnNaN(keras.callbacks.Callback):
         self._check(logs)
 
     def _check(self, logs: Any) -> None:
-        bad = [name for name, value in (logs or {}).items() if not math.isfinite(float(value))]
+        losses = {name: value for name, value in (logs or {}).items() if name.removeprefix("val_") not in FIGURES}
+        bad = [name for name, value in losses.items() if not math.isfinite(float(value))]
         if bad:
             step = int(self.model.critic_optimizer.iterations)
             raise not_finite(self.run, f"step {step}: the loss is not finite ({', '.join(bad)})")
@@ -181,6 +188,15 @@ def not_finite(run: Run, what: str) -> RunError:
     return RunError(f"{run.path}: {what}; {last}; begin a new run with a lower --set optimizer.learning_rate=…")
 
 
+# For each figure that may tell the best epoch, what is the less the better.
+BETTER: dict[str, Callable[[float], float]] = {
+    "reconstruction": lambda value: value,
+    "psnr": lambda value: -value,
+    "delta_e_2000": lambda value: value,
+    "colourfulness_ratio": lambda value: abs(value - 1.0),
+}
+
+
 class Checkpoints(keras.callbacks.Callback):
     """Checkpoints by the clock and at each epoch's end, the best generator, and stopping on a signal.
 
@@ -188,12 +204,16 @@ class Checkpoints(keras.callbacks.Callback):
         run: In whose ``checkpoints`` folder.
         minutes: The time between two within an epoch; 0: one a step.
         steps_per_epoch: The run's own.
+        best_by: The validation figure by which the best generator is told: a key of `BETTER`.
         tracked: Called at the first epoch's beginning: puts the running means of a resumed epoch back, which
             Keras has just reset.
     """
 
-    def __init__(self, run: Run, *, minutes: float, steps_per_epoch: int, tracked: Callable[[], None]) -> None:
+    def __init__(
+        self, run: Run, *, minutes: float, steps_per_epoch: int, best_by: str, tracked: Callable[[], None]
+    ) -> None:
         super().__init__()
+        self.best_by = best_by
         self.run = run
         self.seconds = 60 * minutes
         self.steps_per_epoch = steps_per_epoch
@@ -215,10 +235,15 @@ class Checkpoints(keras.callbacks.Callback):
             self._save()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        errors = [entry["val_reconstruction"] for entry in self.run.read_history()]
-        if errors[-1] == min(errors):
+        kept = [self.shortfall(entry) for entry in self.run.read_history()]
+        if kept[-1] == min(kept):
             checkpoint.save_generator(self.model, self.run.best)
         self._save()
+
+    def shortfall(self, entry: dict[str, Any]) -> float:
+        """How far an epoch is from the best there could be, by the figure that was chosen."""
+        value = entry.get(f"val_{self.best_by}")
+        return math.inf if value is None else BETTER[self.best_by](value)
 
     def _save(self) -> None:
         try:

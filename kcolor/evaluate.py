@@ -315,8 +315,8 @@ def _warnings(
 
 def _gallery(colorizer: Colorizer, photos: Sequence[Photo], done: Evaluation, protocol: Protocol) -> list[report.Shown]:
     """The best, the median and the worst pictures, as the protocol brings them to size, coloured once more."""
-    key, better = ("delta_e_2000", "lower") if protocol.is_rgb else ("psnr", "higher")
-    chosen = report.chosen(done.rows, key=key, better=better)
+    figure = report.ranked_by(done.rows)
+    chosen = report.chosen(done.rows, key=figure.key, better=figure.better)
     by_path = {photo.path: photo for photo in photos}
     root = Path(done.metrics["pictures"]["folder"])
     shown = []

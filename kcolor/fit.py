@@ -241,6 +241,7 @@ def _train(chosen: Recipe, manifest: Manifest, going: Run, model: ColorGAN, cons
             going,
             minutes=chosen.train.checkpoint_minutes,
             steps_per_epoch=steps_per_epoch,
+            best_by=chosen.train.best_by,
             tracked=put_back_running_means,
         )
         everything = [

@@ -9,7 +9,10 @@ from typing import Any, Self
 import keras
 import tensorflow as tf
 
-from kcolor import color, losses
+from kcolor import color, losses, metrics
+
+# What validation tells beside the reconstruction error; "grey_" is the all-grey answer.
+FIGURES = ("psnr", "delta_e_2000", "colourfulness_ratio", "grey_psnr", "grey_delta_e_2000")
 
 _RECONSTRUCTION = {"l1": losses.l1, "l2": losses.l2}
 
@@ -53,12 +56,14 @@ class ColorGAN(keras.Model):
         self.critic_steps = critic_steps
         self.classifies = "logits" in generator.output
         train = [*self._critic_names, "generator", "adversarial", "reconstruction"]
-        test = ["reconstruction", "grey"]
+        test = ["reconstruction", "grey_reconstruction"]
         if self.classifies:
             train.append("classification")
             test += ["classification", "accuracy"]
         self.train_trackers = {name: keras.metrics.Mean(name=name) for name in train}
         self.test_trackers = {name: keras.metrics.Mean(name=name) for name in test}
+        self.figures = [metrics.PSNR(), metrics.DeltaE(), metrics.Colourfulness()]
+        self.grey_figures = [metrics.PSNR(name="grey_psnr"), metrics.DeltaE(name="grey_delta_e_2000")]
         self.built = True  # both networks are
 
     # What an objective says of itself.
@@ -121,7 +126,7 @@ class ColorGAN(keras.Model):
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """The running means that `fit` and `evaluate` report and reset."""
-        return [*self.train_trackers.values(), *self.test_trackers.values()]
+        return [*self.train_trackers.values(), *self.test_trackers.values(), *self.figures, *self.grey_figures]
 
     def call(self, l: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
         """What the generator makes of L (batch, size, size, 1)."""
@@ -165,18 +170,29 @@ class ColorGAN(keras.Model):
         return {name: tracker.result() for name, tracker in self.train_trackers.items()}
 
     def test_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """One batch in inference mode: the reconstruction error, beside that of the all-grey answer."""
+        """One batch in inference mode: the reconstruction error and the figures of `FIGURES`, beside those of all grey.
+
+        The figures are those of 8-bit RGB of the networks' size, joined with the true L (`kcolor.metrics`).
+        """
         rgb, labels = data
         l, ab = color.split(rgb)
         outputs = self.generator(l, training=False)
         error = _RECONSTRUCTION[self.reconstruction]
-        terms = {"reconstruction": error(ab, outputs["ab"]), "grey": error(ab, tf.zeros_like(ab))}
+        terms = {"reconstruction": error(ab, outputs["ab"]), "grey_reconstruction": error(ab, tf.zeros_like(ab))}
         if self.classifies:
             terms["classification"] = losses.classification(labels, outputs["logits"])
             right = tf.argmax(outputs["logits"], axis=-1, output_type=labels.dtype) == labels
             terms["accuracy"] = tf.reduce_mean(tf.cast(right, tf.float32))
         self._track(self.test_trackers, terms, tf.cast(tf.shape(rgb)[0], tf.float32))
-        return {name: tracker.result() for name, tracker in self.test_trackers.items()}
+        for answer, figures in ((outputs["ab"], self.figures), (tf.zeros_like(ab), self.grey_figures)):
+            prediction = color.merge(l, answer)
+            for figure in figures:
+                figure.update_state(rgb, prediction)
+        results = {name: tracker.result() for name, tracker in self.test_trackers.items()}
+        for figure in [*self.figures, *self.grey_figures]:
+            result = figure.result()
+            results |= result if isinstance(result, dict) else {figure.name: result}
+        return {name: value for name, value in results.items() if name in self.test_trackers or name in FIGURES}
 
     @staticmethod
     def _track(

@@ -49,16 +49,16 @@ def curves(path: Path, history: Sequence[dict[str, Any]]) -> None:
     import matplotlib.figure  # takes half a second, and is wanted once an epoch
     import matplotlib.ticker
 
-    skipped = {"epoch", "step", "seconds", "photos_per_second", "val_grey"}
-    names = list(dict.fromkeys(key.removeprefix("val_") for entry in history for key in entry if key not in skipped))
+    skipped = {"epoch", "step", "seconds", "photos_per_second"}
+    keys = dict.fromkeys(key for entry in history for key in entry if key not in skipped)
+    names = list(dict.fromkeys(key.removeprefix("val_") for key in keys if not key.startswith("val_grey_")))
     columns = 3
     count = -(-len(names) // columns)
     figure = matplotlib.figure.Figure(figsize=(4 * columns, 2.6 * count), layout="constrained")
     for place, name in enumerate(names):
         axes = figure.add_subplot(count, columns, place + 1)
-        lines = [(name, "o-"), (f"val_{name}", "s--")]
-        if name == "reconstruction":
-            lines.append(("val_grey", "k:"))  # what the all-grey answer would cost
+        # The last is what the all-grey answer scores.
+        lines = [(name, "o-"), (f"val_{name}", "s--"), (f"val_grey_{name}", "k:")]
         for key, style in lines:
             points = [(entry["epoch"], entry[key]) for entry in history if entry.get(key) is not None]
             if points:

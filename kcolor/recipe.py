@@ -132,6 +132,9 @@ class Train(_Table):
     batch_size: Count = Field(8, description="photos a step")
     precision: Literal["float32", "mixed_bfloat16"] = Field("float32", description="of the layers; losses are float32")
     validation_photos: Annotated[int, Field(ge=0)] = Field(1000, description="at most so many a validation; 0: all")
+    best_by: Literal["reconstruction", "psnr", "delta_e_2000", "colourfulness_ratio"] = Field(
+        "reconstruction", description="the validation figure by which best.keras is kept"
+    )
     checkpoint_minutes: NotNegative = Field(10.0, description="a checkpoint so often within an epoch; 0: every step")
     deterministic: bool = Field(True, description="bit-for-bit repeatable; off may be faster on a GPU")
 

@@ -75,7 +75,7 @@ class Run:
 
     @property
     def best(self) -> Path:
-        """The generator of the epoch with the least validation reconstruction error."""
+        """The generator of the epoch that was best by the validation figure that the recipe names."""
         return self.path / "checkpoints" / "best.keras"
 
     @property

@@ -16,7 +16,8 @@ import tensorflow as tf
 from made import colour, fill
 from PIL import Image
 
-from kcolor import checkpoint, fit, manifest, recipe
+from kcolor import build, callbacks, checkpoint, colorize, dataset, fit, manifest, recipe
+from kcolor.colorizer import Colorizer
 from kcolor.errors import DataError, RunError
 from kcolor.run import Run
 
@@ -129,7 +130,7 @@ def test_a_run_directory_tells_all(photos, tmp_path):
     history = run.read_history()
     assert [(entry["epoch"], entry["step"]) for entry in history] == [(1, 4), (2, 8)]
     assert {"generator", "critic", "adversarial", "reconstruction"} <= history[0].keys()
-    assert {"val_reconstruction", "val_grey"} <= history[0].keys()
+    assert {"val_reconstruction", "val_grey_reconstruction"} <= history[0].keys()
     assert history[0]["learning_rate"] > history[1]["learning_rate"]  # falls by cosine
     assert [c.step for c in checkpoint.find(run.checkpoints)] == [8, 4]
     assert run.best.is_file()
@@ -149,6 +150,29 @@ def test_a_run_directory_tells_all(photos, tmp_path):
     assert leftovers == []
 
 
+def test_the_best_generator_is_that_of_the_figure_that_the_recipe_names(photos, tmp_path):
+    changes = ["train.best_by=psnr", "train.epochs=4", "train.steps_per_epoch=2", "optimizer.learning_rate=0.01"]
+    run = fit.fit(narrow("gan", *changes), surveyed(photos), tmp_path / "run")
+    history = [entry["val_psnr"] for entry in run.read_history()]
+    validation = build.photos(surveyed(photos), "val")
+    (rgb, _), *more = dataset.evaluation_batches(validation, size=32, batch_size=100).as_numpy_iterator()
+    assert not more
+    prediction = colorize.colorize(Colorizer.load(run.best), rgb)
+    error = np.mean((prediction.numpy() / 255 - rgb / 255) ** 2)
+    assert -10 * np.log10(error) == pytest.approx(max(history), abs=1e-3)
+    assert max(history) > min(history) + 0.01
+
+
+@pytest.mark.parametrize(
+    ("best_by", "better", "worse"),
+    [("psnr", 20.0, 19.0), ("delta_e_2000", 9.0, 10.0), ("colourfulness_ratio", 1.1, 0.8), ("reconstruction", 1, 2)],
+)
+def test_which_epoch_is_better(best_by, better, worse, tmp_path):
+    keeper = callbacks.Checkpoints(Run(tmp_path), minutes=1, steps_per_epoch=1, best_by=best_by, tracked=lambda: None)
+    lost = keeper.shortfall({f"val_{best_by}": None})
+    assert keeper.shortfall({f"val_{best_by}": better}) < keeper.shortfall({f"val_{best_by}": worse}) < lost
+
+
 def test_a_finished_run_goes_on_to_more_epochs(photos, tmp_path):
     fit.fit(narrow(), surveyed(photos), tmp_path / "run")
     run = fit.resume(narrow("gan", "train.epochs=3"), tmp_path / "run")
@@ -161,7 +185,7 @@ def test_training_learns_its_photos(photos, tmp_path):
     changes = ["train.steps_per_epoch=60", "train.epochs=2", "optimizer.learning_rate=0.01", "network.dropout=0"]
     run = fit.fit(narrow("gan", *changes), surveyed(photos), tmp_path / "run")
     first, last = run.read_history()
-    assert last["reconstruction"] < 0.7 * first["val_grey"]
+    assert last["reconstruction"] < 0.7 * first["val_grey_reconstruction"]
 
 
 def test_run_of_another_recipe(photos, tmp_path):

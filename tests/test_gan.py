@@ -163,7 +163,7 @@ def test_evaluation_is_the_mean_over_photos_whatever_the_batches(kind):
     prediction = model.generator(color.split(rgb)[0])["ab"].numpy()
     power = {"l1": 1, "l2": 2}[kind]
     # The first photo is grey: one batch of four and one of one, weighted alike, would give something else.
-    assert metrics["grey"] == pytest.approx((np.abs(truth) ** power).mean(), rel=1e-4)
+    assert metrics["grey_reconstruction"] == pytest.approx((np.abs(truth) ** power).mean(), rel=1e-4)
     assert metrics["reconstruction"] == pytest.approx((np.abs(prediction - truth) ** power).mean(), rel=1e-4)
 
 
@@ -171,7 +171,23 @@ def test_a_generator_that_answers_grey_scores_as_grey():
     model = make()
     model.generator.get_layer("output_conv").set_weights([np.zeros((4, 4, 2, 8)), np.zeros(2)])
     metrics = model.evaluate(batches(4, 2), verbose=0, return_dict=True)
-    assert metrics["reconstruction"] == metrics["grey"] > 0.05
+    assert metrics["reconstruction"] == metrics["grey_reconstruction"] > 0.05
+    assert metrics["psnr"] == metrics["grey_psnr"] < 40
+    assert metrics["delta_e_2000"] == metrics["grey_delta_e_2000"] > 1
+    assert metrics["colourfulness_ratio"] < 0.02
+
+
+def test_the_figures_of_evaluation_are_those_of_rgb():
+    model = make()
+    metrics = model.evaluate(batches(5, 4), verbose=0, return_dict=True)
+    rgb = np.asarray(photos(5)[0])
+    lab = skimage.color.rgb2lab(rgb)
+    ab = model.generator(color.split(rgb)[0])["ab"].numpy() * color.AB_SCALE
+    prediction = np.round(skimage.color.lab2rgb(np.concatenate([lab[..., :1], ab], axis=-1)) * 255) / 255
+    error = ((prediction - rgb / 255) ** 2).mean()
+    assert metrics["psnr"] == pytest.approx(-10 * np.log10(error), abs=0.01)
+    difference = skimage.color.deltaE_ciede2000(lab, skimage.color.rgb2lab(prediction))
+    assert metrics["delta_e_2000"] == pytest.approx(difference.mean(), rel=1e-2)
 
 
 def test_accuracy_and_cross_entropy_of_the_class_branch():

@@ -13,7 +13,10 @@ def test_grid_lays_out_in_rows():
 
 
 def test_curves_are_drawn_from_a_history(tmp_path):
-    history = [{"epoch": i, "step": i, "critic": 1.0 / i, "reconstruction": 0.1, "val_grey": 0.2} for i in (1, 2, 3)]
+    history = [
+        {"epoch": i, "step": i, "critic": 1.0 / i, "reconstruction": 0.1, "val_grey_reconstruction": 0.2}
+        for i in (1, 2, 3)
+    ]
     pictures.curves(tmp_path / "curves.png", history)
     with Image.open(tmp_path / "curves.png") as drawn:
         ink = np.asarray(drawn.convert("L")) < 128

@@ -117,9 +117,7 @@ def lpips_layers_of(trunk: keras.Model, truth: Any, prediction: Any) -> tf.Tenso
         raise ValueError(f"a picture of {truth.shape[1]} x {truth.shape[2]} is too small for LPIPS: 16 x 16 at least")
     layers = []
     # Apart: in a graph that measures several predictions against one truth, its features are computed once.
-    for true, predicted, head in zip(
-        _features(trunk, truth), _features(trunk, prediction), lpips_heads(), strict=True
-    ):
+    for true, predicted, head in zip(_features(trunk, truth), _features(trunk, prediction), lpips_heads(), strict=True):
         difference = tf.reduce_mean(tf.math.squared_difference(true, predicted), axis=[1, 2])
         layers.append(tf.reduce_sum(difference * tf.constant(head), axis=-1))
     return tf.stack(layers, axis=1)
