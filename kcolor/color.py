@@ -37,14 +37,7 @@ def rgb_to_lab(rgb: tf.Tensor) -> tf.Tensor:
     Returns:
         (..., 3) float32 in CIE units: L in 0..100.
     """
-    rgb = tf.convert_to_tensor(rgb)
-    rgb = tf.cast(rgb, tf.float32) / 255.0 if rgb.dtype == tf.uint8 else tf.cast(rgb, tf.float32)
-    # Both branches of a `where` are differentiated, so each gets an argument inside its own range.
-    curved = rgb > 0.04045
-    linear = tf.where(curved, _power((tf.where(curved, rgb, 1.0) + 0.055) / 1.055, 2.4), rgb / 12.92)
-    xyz = _mix(linear, _RELATIVE_XYZ_FROM_RGB)
-    cubic = xyz > _DELTA**3
-    f = tf.where(cubic, _power(tf.where(cubic, xyz, 1.0), 1.0 / 3.0), xyz / (3.0 * _DELTA**2) + 4.0 / 29.0)
+    f = _cube_root(_mix(_linear(rgb), _RELATIVE_XYZ_FROM_RGB))
     return _mix(f, _LAB_FROM_F) - tf.constant([16.0, 0.0, 0.0])
 
 
@@ -77,6 +70,16 @@ def split(rgb: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return lab[..., :1] / L_SCALE - 1.0, lab[..., 1:] / AB_SCALE
 
 
+def lightness(rgb: tf.Tensor) -> tf.Tensor:
+    """The ``l`` of `split` alone, at half the cost.
+
+    Args:
+        rgb: (..., 3), uint8 in 0..255 or floating in 0..1.
+    """
+    y = tf.reduce_sum(_linear(rgb) * tf.constant(_RELATIVE_XYZ_FROM_RGB[:, 1], tf.float32), axis=-1, keepdims=True)
+    return (116.0 * _cube_root(y) - 16.0) / L_SCALE - 1.0
+
+
 def merge(l: tf.Tensor, ab: tf.Tensor) -> tf.Tensor:
     """Join lightness and colour into a picture; the inverse of `split`.
 
@@ -90,6 +93,21 @@ def merge(l: tf.Tensor, ab: tf.Tensor) -> tf.Tensor:
     lightness = (tf.cast(l, tf.float32) + 1.0) * L_SCALE
     rgb = lab_to_rgb(tf.concat([lightness, tf.cast(ab, tf.float32) * AB_SCALE], axis=-1))
     return tf.cast(tf.round(tf.clip_by_value(rgb, 0.0, 1.0) * 255.0), tf.uint8)
+
+
+def _linear(rgb: tf.Tensor) -> tf.Tensor:
+    """sRGB, uint8 or in 0..1, without its gamma."""
+    rgb = tf.convert_to_tensor(rgb)
+    rgb = tf.cast(rgb, tf.float32) / 255.0 if rgb.dtype == tf.uint8 else tf.cast(rgb, tf.float32)
+    # Both branches of a `where` are differentiated, so each gets an argument inside its own range.
+    curved = rgb > 0.04045
+    return tf.where(curved, _power((tf.where(curved, rgb, 1.0) + 0.055) / 1.055, 2.4), rgb / 12.92)
+
+
+def _cube_root(xyz: tf.Tensor) -> tf.Tensor:
+    """The f of CIE Lab: the cube root, with a straight line below (6/29)^3."""
+    cubic = xyz > _DELTA**3
+    return tf.where(cubic, _power(tf.where(cubic, xyz, 1.0), 1.0 / 3.0), xyz / (3.0 * _DELTA**2) + 4.0 / 29.0)
 
 
 def _power(x: tf.Tensor, exponent: float) -> tf.Tensor:

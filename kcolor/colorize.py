@@ -38,7 +38,7 @@ def predict(colorizer: Colorizer, rgb: tf.Tensor) -> dict[str, tf.Tensor]:
     Returns:
         "ab" (..., size, size, 2), scaled to [-1, 1], and, where it classifies, "logits" (..., classes).
     """
-    l, _ = color.split(image.fit_square(rgb, colorizer.size))
+    l = color.lightness(image.fit_square(rgb, colorizer.size))
     if l.shape.rank == 4:
         return colorizer(l)
     return {name: value[0] for name, value in colorizer(l[tf.newaxis]).items()}
@@ -54,8 +54,7 @@ def join(rgb: tf.Tensor, ab: tf.Tensor) -> tf.Tensor:
     Returns:
         (..., height, width, 3) uint8.
     """
-    l, _ = color.split(rgb)
-    return color.merge(l, tf.image.resize(ab, tf.shape(rgb)[-3:-1]))
+    return color.merge(color.lightness(rgb), tf.image.resize(ab, tf.shape(rgb)[-3:-1]))
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,8 @@ def fit_square(rgb: tf.Tensor, size: int, *, crop: bool = False) -> tf.Tensor:
         height, width = tf.unstack(tf.shape(rgb)[-3:-1])
         side = tf.minimum(height, width)
         rgb = tf.image.crop_to_bounding_box(rgb, (height - side) // 2, (width - side) // 2, side, side)
+    if tuple(rgb.shape[-3:-1]) == (size, size):
+        return rgb
     small = tf.image.resize(rgb, (size, size), antialias=True)
     return tf.ensure_shape(to_uint8(small), (*rgb.shape[:-3], size, size, 3))
 

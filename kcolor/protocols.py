@@ -54,7 +54,7 @@ def _stacked_truth(rgb: tf.Tensor) -> tf.Tensor:
 
 
 def _stacked_answer(rgb: tf.Tensor, ab: tf.Tensor) -> tf.Tensor:
-    return _stacked(color.split(rgb)[0], tf.image.resize(ab, tf.shape(rgb)[-3:-1]))
+    return _stacked(color.lightness(rgb), tf.image.resize(ab, tf.shape(rgb)[-3:-1]))
 
 
 PROTOCOLS = {
