@@ -73,7 +73,9 @@ def of(generator: keras.Model, path: Path = Path()) -> Colorizer:
     """
     size = generator.input_shape[1]
     outputs = tf.function(
-        lambda l: generator(l, training=False), input_signature=[tf.TensorSpec((None, size, size, 1), tf.float32)]
+        lambda l: generator(l, training=False),
+        input_signature=[tf.TensorSpec((None, size, size, 1), tf.float32)],
+        autograph=False,
     )
     return Colorizer(path, "keras", size, "", outputs, generator=generator)
 
@@ -103,7 +105,7 @@ def stochastic(colorizer: Colorizer, seed: int) -> Colorizer:
             fixed[i].assign(after[i])
         return made
 
-    return replace(colorizer, outputs=tf.function(outputs, reduce_retracing=True))
+    return replace(colorizer, outputs=tf.function(outputs, reduce_retracing=True, autograph=False))
 
 
 def load_generator(path: Path) -> keras.Model:

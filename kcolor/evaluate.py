@@ -228,7 +228,7 @@ def _mean_ab(manifest: Manifest, on_progress: Progress) -> _MeanColour:
     except (OSError, ValueError, KeyError):
         pass
     total, count = np.zeros(2), 0
-    mean_of_each = tf.function(lambda rgb: tf.reduce_mean(color.split(rgb)[1], axis=(0, 1)))
+    mean_of_each = tf.function(lambda rgb: tf.reduce_mean(color.split(rgb)[1], axis=(0, 1)), autograph=False)
     for number, each in enumerate(read(manifest.root, photos, MEAN_SIZE), 1):
         if each.rgb is not None:
             total += mean_of_each(tf.constant(each.rgb)).numpy()

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -62,8 +63,10 @@ class Judge:
                 variable.assign(value)
         # XLA halves the time of what is done pixel by pixel, and multiplies that of SSIM's convolutions on a CPU. It
         # compiles for each shape anew, so only where there is but one.
-        self._measure_pixels = tf.function(self._pixels, jit_compile=protocol.size is not None, reduce_retracing=True)
-        self._measure_windows = tf.function(self._windows, reduce_retracing=True)
+        # There is nothing for AutoGraph to convert, and looking for it takes seconds.
+        graph = partial(tf.function, autograph=False, reduce_retracing=True)
+        self._measure_pixels = graph(self._pixels, jit_compile=protocol.size is not None)
+        self._measure_windows = graph(self._windows)
 
     def update(
         self, rgb: tf.Tensor, ab: tf.Tensor, logits: np.ndarray | None = None, labels: Sequence[int] = ()

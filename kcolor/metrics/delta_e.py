@@ -144,11 +144,14 @@ def _percentile(values: tf.Tensor, percent: int) -> tf.Tensor:
     # Sorting is what costs most here, and what XLA does worst. But floats that are not negative are in the order of
     # their bits, and so the largest value that no more than so many are below of is found bit by bit.
     bits = tf.bitcast(values, tf.int32)
-    low = tf.zeros_like(bits[:, 0])
-    for bit in range(30, -1, -1):
-        higher = low | (1 << bit)
+
+    def refine(bit: tf.Tensor, low: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        higher = low + bit
         fewer = tf.reduce_sum(tf.cast(bits < higher[:, None], tf.int32), axis=1) <= below
-        low = tf.where(fewer, higher, low)
+        return bit // 2, tf.where(fewer, higher, low)
+
+    start = (tf.constant(1 << 30), tf.zeros_like(bits[:, 0]))
+    _, low = tf.while_loop(lambda bit, low: bit > 0, refine, start, maximum_iterations=31)
     # The next one is the same again, or the least of those above it.
     is_above = bits > low[:, None]
     least_above = tf.reduce_min(tf.where(is_above, bits, tf.int32.max), axis=1)
