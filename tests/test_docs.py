@@ -16,7 +16,12 @@ README = (ROOT / "README.md").read_text()
 COMMANDS = sorted(
     {
         line.partition("#")[0].strip()
-        for path in (ROOT / "README.md", ROOT / "exports" / "README.md", *(ROOT / "recipes").glob("*.toml"))
+        for path in (
+            ROOT / "README.md",
+            ROOT / "docs" / "evaluation.md",
+            ROOT / "exports" / "README.md",
+            *(ROOT / "recipes").glob("*.toml"),
+        )
         for line in re.findall(r"^(?:    |#   )(kcolor .*)$", path.read_text(), re.MULTILINE)
     }
 )
