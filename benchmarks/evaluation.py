@@ -2,8 +2,8 @@
 
     python benchmarks/evaluation.py [PHOTOS …]
 
-Made-up photos of 256x256, the generator of the paper's recipes with weights as they are drawn, protocol rgb, no LPIPS and
-no FID. Each number of photos is measured in a process of its own.
+Made-up photos of 256x256, the generator of the paper's recipes with weights as they are drawn, protocol rgb, no LPIPS
+and no FID. Each number of photos is measured in a process of its own.
 """
 
 import resource

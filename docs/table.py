@@ -1,4 +1,6 @@
-"""Print evaluations as a Markdown table, a column an evaluation: python docs/table.py EVALUATION …
+"""Print evaluations as a Markdown table, a column an evaluation.
+
+    python docs/table.py EVALUATION …
 
 Each cell is the model's figure with those of the all-grey answer and of the mean colour in brackets.
 """

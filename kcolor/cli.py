@@ -314,21 +314,21 @@ def compare(
     Each difference from the first comes with its paired bootstrap 95 % interval.
     """
     from kcolor import compare as verb
-    from kcolor import files, report
+    from kcolor import files, pages
 
     if len(evaluations) < 2:
         raise click.UsageError("name two evaluations or more")
     found = verb.gather(evaluations, split=split, protocol=protocol, stochastic=stochastic)
     compared = verb.compare(found, resamples=resamples)
     _print(verb.table(compared))
-    files.write_text(output, report.comparison_page(compared))
+    files.write_text(output, pages.comparison_page(compared))
     click.echo(f"page: {output}")
 
 
 @cli.group(invoke_without_command=True)
 @click.pass_context
 def weights(context: click.Context) -> None:
-    """List the networks that LPIPS and FID need: where they are from, their licence and hash, and whether they are here.
+    """List the networks that LPIPS and FID need: their source, licence and hash, and whether they are here.
 
     They are in no package. `kcolor weights fetch` gets them; on a machine that is off line, `kcolor weights add FILE`
     takes files that were fetched elsewhere.

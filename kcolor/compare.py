@@ -14,11 +14,8 @@ from rich.text import Text
 
 from kcolor.errors import RunError
 from kcolor.evaluation import METRICS, Evaluation, load
-from kcolor.figures import ANSWERS, FIGURES, Columns, Figure, columns_of
+from kcolor.figures import ANSWERS, FIGURES, OF_THE_PHOTOS, Columns, Figure, columns_of
 from kcolor.run import Run
-
-# What is true of the photographs themselves, and so the same whatever the model.
-_OF_THE_PHOTOS = {"colourfulness_truth"}
 
 # Entries of the matrix of counts that is in memory at a time: 16 MB, however many resampled sets there are.
 _ENTRIES = 1 << 21
@@ -106,7 +103,7 @@ def compare(evaluations: Sequence[Evaluation], *, resamples: int = 2000, seed: i
     """
     _refuse(evaluations)
     first, *others = evaluations
-    shared = [[key for key in FIGURES if key not in _OF_THE_PHOTOS and _both(first, other, key)] for other in others]
+    shared = [[key for key in FIGURES if key not in OF_THE_PHOTOS and _both(first, other, key)] for other in others]
     told = [[key for key in keys if FIGURES[key].of] for keys in shared]
     columns = [columns_of(sorted(evaluation.rows, key=_picture)) for evaluation in evaluations]
     union = [key for key in FIGURES if any(key in keys for keys in told)]

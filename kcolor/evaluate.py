@@ -16,7 +16,7 @@ import numpy as np
 import platformdirs
 import tensorflow as tf
 
-from kcolor import __version__, color, colorize, files, report, trunks, weights
+from kcolor import __version__, color, colorize, files, pages, trunks, weights
 from kcolor.colorizer import Colorizer, stochastic
 from kcolor.errors import DataError, RunError
 from kcolor.evaluation import EVALUATION_VERSION, METRICS, PER_IMAGE, REPORT, Evaluation, protocol_name
@@ -76,7 +76,8 @@ def evaluate(
         inception=networks.inception,
         true_features=cache.load(),
     )
-    rows = []
+    rows: list[dict[str, Any]] = []
+    on_progress("judging", 0, len(photos))
     usable = _usable(read(pictures.manifest.root, photos, protocol.size), left_out)
     with files.whole_text(folder / PER_IMAGE) as lines:
         for row in _judge(judge, judged, usable, hashes, protocol.batch_size):
@@ -141,7 +142,7 @@ def evaluate(
         "per_image_sha256": files.digest(folder / PER_IMAGE),
     }
     done = Evaluation(folder, content, rows)
-    files.write_text(folder / REPORT, report.report_page(done, _gallery(judged, photos, done, protocol)))
+    files.write_text(folder / REPORT, pages.report_page(done, _gallery(judged, photos, done, protocol)))
     files.write_text(folder / METRICS, json.dumps(content, indent=2) + "\n")
     return done
 
@@ -313,10 +314,10 @@ def _warnings(
     return found
 
 
-def _gallery(colorizer: Colorizer, photos: Sequence[Photo], done: Evaluation, protocol: Protocol) -> list[report.Shown]:
+def _gallery(colorizer: Colorizer, photos: Sequence[Photo], done: Evaluation, protocol: Protocol) -> list[pages.Shown]:
     """The best, the median and the worst pictures, as the protocol brings them to size, coloured once more."""
-    figure = report.ranked_by(done.rows)
-    chosen = report.chosen(done.rows, key=figure.key, better=figure.better)
+    figure = pages.ranked_by(done.rows)
+    chosen = pages.chosen(done.rows, key=figure.key, better=figure.better)
     by_path = {photo.path: photo for photo in photos}
     root = Path(done.metrics["pictures"]["folder"])
     shown = []
@@ -326,7 +327,7 @@ def _gallery(colorizer: Colorizer, photos: Sequence[Photo], done: Evaluation, pr
         if each.rgb is not None:
             grey = colorize.join(tf.constant(each.rgb), tf.zeros((1, 1, 2))).numpy()
             prediction = colorize.colorize(colorizer, tf.constant(each.rgb)).numpy()
-            shown.append(report.Shown(kind, row, grey, prediction, each.rgb))
+            shown.append(pages.Shown(kind, row, grey, prediction, each.rgb))
     return shown
 
 

@@ -17,6 +17,9 @@ NOTHING = "\N{EN DASH}"  # stands where there is no value
 # Who gives an answer, in the order in which they are shown.
 ANSWERS = {"model": "model", "grey": "all grey", "mean_ab": "mean ab"}
 
+# What is true of the photographs themselves, and so the same whatever the answer.
+OF_THE_PHOTOS = {"colourfulness_truth"}
+
 
 @dataclass(frozen=True)
 class Figure:

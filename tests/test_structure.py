@@ -20,7 +20,10 @@ ORDER = [
     ["metrics.colourfulness", "metrics.delta_e", "metrics.fid", "metrics.lpips", "metrics.psnr", "metrics.ssim"],
     ["metrics"],
     ["compare", "gan", "prepare", "reading", "trunks"],
-    ["report"],
+    ["pages.charts", "pages.page", "pages.values"],
+    ["pages.gallery"],
+    ["pages.comparison", "pages.report"],
+    ["pages"],
     ["checkpoint", "colorizer"],
     ["callbacks", "build"],
     ["colorize", "fit"],
@@ -74,7 +77,7 @@ def test_only_build_knows_recipe_and_objects():
     assert "networks" not in imported(PACKAGE / "fit.py")
 
 
-@pytest.mark.parametrize("name", ["cli", "compare", "manifest", "photo", "recipe", "report", "run", "weights"])
+@pytest.mark.parametrize("name", ["cli", "compare", "manifest", "pages", "photo", "recipe", "run", "weights"])
 def test_what_is_to_start_quickly_does_without_tensorflow(name):
     code = f"import sys, kcolor.{name}; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -82,13 +82,13 @@ def delta_e_2000(truth: tf.Tensor, prediction: tf.Tensor) -> tf.Tensor:
     stretch = 1.5 - 0.5 * _saturation((_hypot(a1, b1) + _hypot(a2, b2)) / 2.0)
     a1, a2 = stretch * a1, stretch * a2
     c1, c2 = _hypot(a1, b1), _hypot(a2, b2)
-    # Hues are kept as directions (cosine, sine), which costs a fraction of what angles cost. Of a colour without any, the
-    # hue does not matter: all it enters is multiplied by the root of both chromas.
+    # Hues are kept as directions (cosine, sine), which costs a fraction of what angles cost. Of a colour without any,
+    # the hue does not matter: all it enters is multiplied by the root of both chromas.
     x1, y1, x2, y2 = (tf.math.divide_no_nan(part, c) for part, c in ((a1, c1), (b1, c1), (a2, c2), (b2, c2)))
     across_x, across_y = x2 - x1, y2 - y1
     sine, is_obtuse = x1 * y2 - y1 * x2, x1 * x2 + y1 * y2 < 0.0
-    # The shorter way from one to the other may be forward or backward. Between opposite hues, and such as are opposite but
-    # for rounding, it begins at the smaller angle, which is the one in the upper half.
+    # The shorter way from one to the other may be forward or backward. Between opposite hues, and such as are opposite
+    # but for rounding, it begins at the smaller angle, which is the one in the upper half.
     is_opposite = is_obtuse & (tf.abs(sine) < 2e-6)
     forward = tf.where(is_opposite, (y1 > 0.0) | ((y1 == 0.0) & (x1 > 0.0)), sine > 0.0)
     sign = tf.where(forward, 1.0, -1.0)
