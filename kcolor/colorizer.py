@@ -2,7 +2,7 @@
 
 import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -127,8 +127,8 @@ def load_generator(path: Path) -> keras.Model:
         generator = keras.models.load_model(file, compile=False)
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise RunError(f"{file}: not a whole .keras model; give a run directory, or its generator.keras") from error
-    outputs = generator.output if isinstance(generator.output, dict) else {}
-    if "ab" not in outputs:
+    outputs = getattr(generator, "output", None)  # a model that was never built has none
+    if not isinstance(outputs, dict) or "ab" not in outputs:
         raise RunError(f"{file}: not a colorizer (it has no output ab)")
     _check_input(file, generator.input_shape)
     return generator
@@ -140,7 +140,7 @@ def _check_input(path: Path, shape: Any) -> int:
     Raises:
         RunError: It takes something else.
     """
-    shape = tuple(shape) if isinstance(shape, list | tuple | np.ndarray | tf.TensorShape) else ()
+    shape = tuple(side and int(side) for side in shape) if isinstance(shape, Iterable) else ()
     if len(shape) != 4 or shape[1] is None or shape[1] != shape[2] or shape[3] != 1:
         raise RunError(
             f"{path}: its input is {shape}, not squares of L (batch, size, size, 1): not a colorizer of kcolor"

@@ -5,7 +5,9 @@ import json
 import math
 import platform
 import time
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -154,7 +156,8 @@ def folder_for(colorizer: Colorizer, pictures: Pictures, protocol: Protocol, *, 
     if pictures.limit is not None:
         parts.append(f"limit-{pictures.limit}")
     if run is None:
-        return Path("evaluations") / colorizer.path.stem / "-".join(parts)
+        path = colorizer.path.resolve()
+        return Path("evaluations") / f"{path.parent.name}-{path.stem}" / "-".join(parts)
     if Manifest.load(run.manifest).sha256 != pictures.manifest.sha256:
         parts = [pictures.manifest.root.name, *parts]
     if colorizer.path.resolve() != run.generator.resolve():
@@ -220,7 +223,7 @@ def _mean_ab(manifest: Manifest, on_progress: Progress) -> _MeanColour:
     photos = manifest.split("train")
     if len(photos) > MEAN_PHOTOS:
         photos = [photos[i * len(photos) // MEAN_PHOTOS] for i in range(MEAN_PHOTOS)]
-    key = _hash_of([str(manifest.root), manifest.sha256, MEAN_PHOTOS, MEAN_SIZE])
+    key = _hash_of([str(manifest.root), MEAN_SIZE, [(photo.path, photo.bytes) for photo in photos]])
     kept = platformdirs.user_cache_path("kcolor") / "mean-ab" / f"{key}.json"
     of = f"the train split of {manifest.root}"
     try:
@@ -237,7 +240,8 @@ def _mean_ab(manifest: Manifest, on_progress: Progress) -> _MeanColour:
         on_progress("mean colour of the training photos", number, len(photos))
     ab = total / max(count, 1)
     if count:
-        files.write_text(kept, json.dumps({"ab": ab.tolist(), "photos": count}))
+        with suppress(OSError, DataError):  # it can be found again
+            files.write_text(kept, json.dumps({"ab": ab.tolist(), "photos": count}))
     return _MeanColour(ab, count, of)
 
 
@@ -278,12 +282,16 @@ class _Cache:
         try:
             with np.load(self.path) as kept:
                 return [kept[f"arr_{i}"] for i in range(len(kept.files))]
-        except (OSError, ValueError, KeyError, EOFError):  # none yet, or damaged
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # damaged
+            with suppress(OSError):
+                self.path.unlink()
             return None
 
     def save(self, values: list[np.ndarray] | None) -> None:
         if self.path is not None and values is not None and not self.path.exists():
-            with files.replacing(self.path) as temporary:
+            with suppress(OSError), files.replacing(self.path) as temporary:  # they can be found again
                 np.savez(temporary, *values)
 
 

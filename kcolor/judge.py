@@ -164,7 +164,9 @@ class Judge:
             if known:
                 metric.update_state(labels[known], logits[known])
             for i in known:
-                rows[i][MODEL][metric.name] = bool((logits[i] > logits[i][labels[i]]).sum() < k)
+                # As TensorFlow counts it: who says anything that is not a number names nothing.
+                sound = np.isfinite(logits[i]).all()
+                rows[i][MODEL][metric.name] = bool(sound and (logits[i] > logits[i][labels[i]]).sum() < k)
 
 
 def _pixelwise_metrics(protocol: Protocol) -> list[keras.metrics.Metric]:

@@ -18,6 +18,7 @@ from kcolor import files, image, photo
 from kcolor.errors import DataError
 from kcolor.manifest import SPLITS, Manifest, Photo
 
+SMALLEST = 16  # pixels a side: SSIM and LPIPS need as much
 AHEAD = 16  # photos of one size that are read before they are wanted
 
 _CHANGED = "changed since the manifest was written"
@@ -128,6 +129,8 @@ def read(root: Path, photos: Sequence[Photo], size: int | None) -> Iterator[Read
             return Read(wanted, None, "too large for this machine's memory")
         if rgb.shape[:2] != (wanted.height, wanted.width):
             return Read(wanted, None, _CHANGED)
+        if not size and min(rgb.shape[:2]) < SMALLEST:
+            return Read(wanted, None, f"smaller than the {SMALLEST} pixels a side that can be measured")
         return Read(wanted, image.fit_square(tf.constant(rgb), size).numpy() if size else rgb, "")
 
     workers = os.cpu_count() or 1

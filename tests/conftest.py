@@ -40,3 +40,22 @@ def finished(tmp_path_factory, photos) -> Run:
     changes = ["data.size=64", "network.depth=4", "network.width=4", "network.critic_width=4", "train.batch_size=2"]
     changes += ["train.steps_per_epoch=5", "train.epochs=1"]
     return fit.fit(recipe.load(recipe.find("wgan"), changes), found, folder / "runs" / "tiny", name="wgan")
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory, finished) -> Path:
+    """All exports of that run, in a folder of the run's name."""
+    from kcolor import export
+    from kcolor.colorizer import load_generator
+
+    folder = tmp_path_factory.mktemp("exports") / "tiny"
+    export.export(load_generator(finished.path), folder, list(export.FORMATS), source="a test")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory) -> Path:
+    """A folder with stand-ins of the networks of LPIPS and FID; see `standins.narrow`."""
+    from standins import publish
+
+    return publish(tmp_path_factory.mktemp("weights"))

@@ -48,3 +48,17 @@ def batch(n: int = 4, size: int = 256) -> tuple[np.ndarray, np.ndarray, np.ndarr
     lightness = 0.6 * np.sin(3 * x + 2 * y + index)[..., None] + 0.4 * uniform("input/l", (n, size, size, 1))
     chroma = np.stack([np.cos(x - 2 * y + index), np.cos(2 * x + y - index)], axis=-1)
     return lightness, 0.5 * chroma + 0.1 * uniform("input/ab", (n, size, size, 2)), 3 + 14 * np.arange(n)
+
+
+def photo_pair(n: int = 3, height: int = 96, width: int = 80) -> tuple[np.ndarray, np.ndarray]:
+    """Two sRGB batches (n, height, width, 3), uint8: a colourful scene, and a duller version with noise.
+
+    Smooth enough for structural similarity to mean something; never constant, so no metric is undefined.
+    """
+    y, x = np.mgrid[0:height, 0:width]
+    index = np.arange(n)[:, None, None, None]
+    waves = np.stack([np.sin(x / 9 + y / 17), np.cos(x / 13 - y / 7), np.sin(x / 23) * np.cos(y / 19)], axis=-1)
+    scene = 0.5 + 0.35 * np.roll(waves, 1, axis=-1) * np.cos(0.7 * index) + 0.1 * np.sin(index + x[..., None] / 31)
+    grey = scene @ np.array([0.299, 0.587, 0.114])
+    dull = 0.55 * scene + 0.45 * grey[..., None] + 0.03 * uniform("photo/noise", scene.shape)
+    return tuple((np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8) for image in (scene, dull))

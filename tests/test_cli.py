@@ -6,20 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from command import kcolor
 from made import fill
 from PIL import Image
 
 from kcolor import __version__
 from kcolor.manifest import Manifest
-
-
-def kcolor(*arguments, cwd: Path, status: int = 0) -> tuple[str, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "kcolor", *map(str, arguments)], capture_output=True, text=True, check=False, cwd=cwd
-    )
-    assert done.returncode == status, (done.stdout, done.stderr)
-    assert "Traceback" not in done.stderr
-    return done.stdout, done.stderr
 
 
 @pytest.fixture

@@ -24,13 +24,6 @@ def generator(finished):
     return load_generator(finished.path)
 
 
-@pytest.fixture(scope="module")
-def exported(generator, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("exports") / "tiny"
-    export.export(generator, folder, ALL, source="a test")
-    return folder
-
-
 def in_a_fresh_process(code: str, *arguments) -> None:
     done = subprocess.run([sys.executable, "-P", "-c", code, *map(str, arguments)], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import tensorflow as tf
-from golden import parameter, uniform
+from golden import parameter, photo_pair, uniform
 from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.metrics import structural_similarity
 
@@ -18,20 +18,6 @@ from kcolor import metrics
 from kcolor.metrics.lpips import VGG16_BLOCKS
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "metrics.json").read_text())
-
-
-def photo_pair(n: int = 3, height: int = 96, width: int = 80) -> tuple[np.ndarray, np.ndarray]:
-    """Two sRGB batches (n, height, width, 3), uint8: a colourful scene, and a duller version with noise.
-
-    Smooth enough for structural similarity to mean something; never constant, so no metric is undefined.
-    """
-    y, x = np.mgrid[0:height, 0:width]
-    index = np.arange(n)[:, None, None, None]
-    waves = np.stack([np.sin(x / 9 + y / 17), np.cos(x / 13 - y / 7), np.sin(x / 23) * np.cos(y / 19)], axis=-1)
-    scene = 0.5 + 0.35 * np.roll(waves, 1, axis=-1) * np.cos(0.7 * index) + 0.1 * np.sin(index + x[..., None] / 31)
-    grey = scene @ np.array([0.299, 0.587, 0.114])
-    dull = 0.55 * scene + 0.45 * grey[..., None] + 0.03 * uniform("photo/noise", scene.shape)
-    return tuple((np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8) for image in (scene, dull))
 
 
 @cache

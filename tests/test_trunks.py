@@ -1,62 +1,13 @@
-import io
-import tarfile
-
 import numpy as np
 import pytest
 import tensorflow as tf
 from safetensors.numpy import save_file
+from standins import CONVOLUTIONS, KERNEL, MOMENTS, pack, stand_in, vgg16_tensors
 
 from kcolor import trunks
 from kcolor.errors import DataError
 
 tf1 = tf.compat.v1
-GENERATOR = np.random.default_rng(0)
-MOMENTS = {name: GENERATOR.uniform(0.2, 1.0, 3).astype("float32") for name in ("mean", "variance", "beta", "gamma")}
-KERNEL = GENERATOR.normal(size=(3, 2048)).astype("float32")
-CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
-FILTERS = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
-
-
-def stand_in(channels=2048, scaled=True) -> tf1.GraphDef:
-    """A graph with the names, the ways in and out, and the age of the real one; in between it is small."""
-    with tf.Graph().as_default() as graph:
-        encoded = tf.constant(b"", name="DecodeJpeg/contents")
-        picture = tf.cast(tf1.image.decode_jpeg(encoded, channels=3, name="DecodeJpeg"), tf.float32, name="Cast")
-        x = tf1.expand_dims(picture, 0, name="ExpandDims")
-        x = tf1.image.resize_bilinear(x, [299, 299], name="ResizeBilinear")
-        x = tf.multiply(tf.subtract(x, 128.0, name="Sub"), 1.0 / 128.0, name="Mul")
-        for name, values in MOMENTS.items():
-            tf.constant(values, name=f"conv/{name}")
-        x = tf.identity(x, name="conv/batchnorm")
-        with tf.control_dependencies([tf1.check_numerics(x, "not finite", name="conv/check")]):
-            x = tf.nn.relu(x, name="conv")
-        x = x[:, 20::37, 20::37]
-        x = tf.nn.relu(tf1.nn.conv2d(x, KERNEL[None, None, :, :channels], 1, "VALID"))
-        x = tf1.nn.avg_pool(x, 8, 1, "VALID", name="pool_3")
-        tf.reshape(x, [1, channels], name="pool_3/_reshape")
-    graph_def = graph.as_graph_def(add_shapes=True)
-    graph_def.versions.producer = 8
-    nodes = {node.name: node for node in graph_def.node}
-    # TensorFlow no longer makes this operation, only runs it in graphs of its time, as this now says to be.
-    norm = nodes["conv/batchnorm"]
-    norm.op = "BatchNormWithGlobalNormalization"
-    norm.input.extend(f"conv/{name}" for name in MOMENTS)
-    norm.attr["variance_epsilon"].f = 0.001
-    norm.attr["scale_after_normalization"].b = scaled
-    nodes["Mul"].attr["_class"].list.s.append(b"loc:@DecodeJpeg")
-    return graph_def
-
-
-def pack(path, content: bytes | None, member="./classify_image_graph_def.pb"):
-    members = {"./LICENSE": b"Apache", "./cropped_panda.jpg": b"\xff\xd8"}
-    if content is not None:
-        members[member] = content
-    with tarfile.open(path, "w:gz") as archive:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -196,14 +147,7 @@ def test_an_archive_that_is_damaged_is_refused(tmp_path, archive):
 
 @pytest.fixture(scope="module")
 def tensors() -> dict[str, np.ndarray]:
-    """VGG16 as torchvision lays it out, of random numbers; one of its tensors in half precision."""
-    generator = np.random.default_rng(2)
-    made = {"head.fc.weight": np.zeros((2, 2), "float32")}
-    for i, before, count in zip(CONVOLUTIONS, (3, *FILTERS), FILTERS, strict=False):
-        made[f"features.{i}.weight"] = generator.random((count, before, 3, 3), "float32") - 0.5
-        made[f"features.{i}.bias"] = generator.random(count, "float32")
-    made["features.28.bias"] = made["features.28.bias"].astype("float16")
-    return made
+    return vgg16_tensors()
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,332 @@
+"""A trained generator from wherever it is stored, and the same in training mode."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kcolor import networks
+from kcolor.colorizer import Colorizer, load_generator, of, stochastic
+from kcolor.errors import RunError
+from kcolor.manifest import Manifest
+from kcolor.run import Run
+
+KINDS = ("run", "keras", "saved_model", "tflite")
+
+
+def lightness(count: int, seed: int = 0) -> tf.Tensor:
+    return tf.constant(np.random.default_rng(seed).uniform(-1, 1, (count, 64, 64, 1)), tf.float32)
+
+
+@pytest.fixture(scope="module")
+def places(finished, exported) -> dict[str, Path]:
+    return {
+        "run": finished.path,
+        "keras": finished.generator,
+        "saved_model": exported / "saved_model",
+        "tflite": exported / "tiny.float32.tflite",
+    }
+
+
+@pytest.fixture(scope="module")
+def loaded(places) -> dict[str, Colorizer]:
+    return {kind: Colorizer.load(place) for kind, place in places.items()}
+
+
+# --- what is loaded
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("count", [1, 3])
+def test_all_kinds_say_what_keras_says(loaded, finished, kind, count):
+    l = lightness(count)
+    # The file by Keras itself.
+    expected = keras.models.load_model(finished.generator, compile=False)(l, training=False)
+    assert np.ptp(expected["ab"].numpy(), axis=0).max() > 0.01 or count == 1  # the pictures are told apart
+    made = loaded[kind](l)
+    assert made["ab"].shape == (count, 64, 64, 2)
+    assert made["ab"].dtype == tf.float32
+    np.testing.assert_allclose(made["ab"], expected["ab"], atol=1e-4)
+    assert made.keys() == ({"ab", "logits"} if kind in ("run", "keras") else {"ab"})
+    if "logits" in made:
+        np.testing.assert_allclose(made["logits"], expected["logits"], atol=1e-4)
+
+
+def test_another_picture_has_other_colours(loaded):
+    for colorizer in loaded.values():
+        one, other = (colorizer(lightness(1, seed))["ab"].numpy() for seed in (0, 1))
+        assert np.abs(one - other).max() > 0.01
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_known_of_it(loaded, places, kind):
+    colorizer, place = loaded[kind], places[kind]
+    file = place / "generator.keras" if kind == "run" else place
+    assert colorizer.path == file
+    assert colorizer.kind == ("keras" if kind == "run" else kind)
+    assert colorizer.size == 64
+    assert (colorizer.generator is None) == (kind in ("saved_model", "tflite"))
+    if file.is_file():
+        assert colorizer.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+    else:
+        inside = sorted(path for path in file.rglob("*") if path.is_file())
+        assert len(inside) > 2
+        lines = [
+            f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(file).as_posix()}\n" for path in inside
+        ]
+        assert colorizer.sha256 == hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def test_any_file_of_a_saved_model_counts(places, loaded, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(places["saved_model"], copy)
+    assert Colorizer.load(copy).sha256 == loaded["saved_model"].sha256
+    (copy / "assets" / "names.txt").write_text("forest")
+    changed = Colorizer.load(copy).sha256
+    assert changed != loaded["saved_model"].sha256
+    (copy / "assets" / "names.txt").rename(copy / "assets" / "classes.txt")
+    assert Colorizer.load(copy).sha256 not in (changed, loaded["saved_model"].sha256)
+
+
+def test_a_saved_model_outlives_what_loaded_it(places, loaded):
+    import gc
+
+    outputs = Colorizer.load(places["saved_model"]).outputs
+    gc.collect()
+    np.testing.assert_allclose(outputs(lightness(1))["ab"], loaded["keras"](lightness(1))["ab"], atol=1e-4)
+
+
+def test_the_names_of_the_classes(finished, loaded, tmp_path):
+    for kind in ("run", "keras"):
+        assert loaded[kind].classes == ("forest", "sea")
+    assert Colorizer.load(finished.best).classes == ("forest", "sea")
+    for kind in ("saved_model", "tflite"):
+        assert loaded[kind].classes == ()
+    # Beside no run, nobody knows them.
+    elsewhere = Path(shutil.copy(finished.generator, tmp_path / "elsewhere.keras"))
+    assert Colorizer.load(elsewhere).classes == ()
+    assert "logits" in Colorizer.load(elsewhere)(lightness(1))
+
+
+def test_classes_of_a_manifest_that_is_not_the_model_s(finished, tmp_path):
+    run = Run(tmp_path / "run")
+    run.path.mkdir()
+    for file in (finished.info, finished.generator, finished.manifest):
+        shutil.copy(file, run.path)
+    assert Colorizer.load(run.path).classes == ("forest", "sea")
+    found = Manifest.load(finished.manifest)
+    Manifest(found.root, tuple(p for p in found.photos if p.label == "sea"), found.rules).save(run.manifest)
+    assert Colorizer.load(run.path).classes == ()
+    run.manifest.write_text("damaged")
+    assert Colorizer.load(run.path).classes == ()
+    run.manifest.unlink()
+    assert Colorizer.load(run.path).classes == ()
+
+
+def test_a_generator_that_is_at_hand():
+    generator = networks.unet(64, width=4, depth=4)
+    colorizer = of(generator)
+    assert (colorizer.kind, colorizer.size, colorizer.classes) == ("keras", 64, ())
+    made = colorizer(lightness(2))
+    assert made.keys() == {"ab"}
+    np.testing.assert_allclose(made["ab"], generator(lightness(2), training=False)["ab"], atol=1e-6)
+
+
+# --- what is refused
+
+
+def refusal(place: Path) -> str:
+    with pytest.raises(RunError) as refused:
+        Colorizer.load(place)
+    message = str(refused.value)
+    assert "\n" not in message
+    assert message.startswith(f"{place}")
+    return message
+
+
+@pytest.mark.parametrize("shape", [(64, 64, 3), (64, 32, 1), (None, None, 1), (64, 64)], ids=str)
+def test_a_keras_model_of_another_input(tmp_path, shape):
+    given = keras.Input(shape)
+    x = given if len(shape) == 3 else keras.layers.Reshape((64, 64, 1))(given)
+    keras.Model(given, {"ab": keras.layers.Conv2D(2, 1)(x)}).save(tmp_path / "a.keras")
+    message = refusal(tmp_path / "a.keras")
+    assert str((None, *shape)) in message
+    assert "squares of L" in message
+
+
+def test_a_keras_model_of_several_inputs(tmp_path):
+    pair = [keras.Input((64, 64, 1), name=name) for name in "ab"]
+    for number, given in enumerate((pair, dict(zip("ab", pair, strict=True)))):
+        place = tmp_path / f"{number}.keras"
+        keras.Model(given, {"ab": keras.layers.Concatenate()(pair)}).save(place)
+        assert "squares of L" in refusal(place)
+
+
+def test_a_keras_model_that_gives_no_ab(tmp_path):
+    networks.patchgan(64, width=4).save(tmp_path / "critic.keras")
+    assert "no output ab" in refusal(tmp_path / "critic.keras")
+
+
+@pytest.mark.filterwarnings("ignore:You are saving a model that has not yet been built")
+def test_a_keras_model_that_has_not_been_built(tmp_path):
+    keras.Sequential([keras.layers.Conv2D(2, 1)]).save(tmp_path / "a.keras")
+    assert "not a colorizer" in refusal(tmp_path / "a.keras")
+
+
+def tflite(place: Path, *shape: int, names=("l",), output="ab") -> Path:
+    """A file of LiteRT from such a batch, of as many inputs as have names."""
+
+    def colours(*given: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {output: tf.add_n([tf.concat([one[..., :1]] * 2, axis=-1) for one in given])}
+
+    module = tf.Module()
+    module.colours = tf.function(colours, [tf.TensorSpec(shape, tf.float32, name) for name in names])
+    made = module.colours.get_concrete_function()
+    place.write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([made], module).convert())
+    return place
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8, 3), (1, 8, 4, 1), (1, 8, 8)], ids=str)
+def test_a_tflite_of_another_input(tmp_path, shape):
+    message = refusal(tflite(tmp_path / "a.tflite", *shape))
+    assert str(shape) in message
+    assert "squares of L" in message
+
+
+def test_a_tflite_that_gives_something_else(tmp_path):
+    assert "no readable signature from l to ab" in refusal(tflite(tmp_path / "a.tflite", 1, 8, 8, 1, output="rgb"))
+    assert "no readable signature from l to ab" in refusal(tflite(tmp_path / "b.tflite", 1, 8, 8, 1, names=("l", "m")))
+    # The same way in and out as kcolor's is taken.
+    assert Colorizer.load(tflite(tmp_path / "c.tflite", 1, 8, 8, 1)).size == 8
+
+
+def test_a_tflite_that_is_none(places, tmp_path):
+    whole = places["tflite"].read_bytes()
+    for content in (b"", b"nothing", whole[: len(whole) // 2], whole[:100]):
+        (tmp_path / "a.tflite").write_bytes(content)
+        assert "not a .tflite of kcolor export" in refusal(tmp_path / "a.tflite")
+
+
+def test_a_saved_model_of_something_else(tmp_path):
+    module = tf.Module()
+    module.double = tf.function(lambda l: {"rgb": 2.0 * l}, [tf.TensorSpec((None, 8, 8, 1), tf.float32, name="l")])
+    tf.saved_model.save(module, str(tmp_path / "other"), signatures={"double": module.double})
+    assert "no readable signature ab" in refusal(tmp_path / "other")
+    module.ab = tf.function(lambda l: {"ab": 2.0 * l[..., :2]}, [tf.TensorSpec((None, 8, 8, 3), tf.float32, name="l")])
+    tf.saved_model.save(module, str(tmp_path / "colours"), signatures={"ab": module.ab})
+    assert "(None, 8, 8, 3)" in refusal(tmp_path / "colours")
+    module.ab = tf.function(lambda l: {"ab": 2.0 * l}, [tf.TensorSpec(None, tf.float32, name="l")])
+    tf.saved_model.save(module, str(tmp_path / "anything"), signatures={"ab": module.ab})
+    assert "squares of L" in refusal(tmp_path / "anything")
+
+
+def test_a_saved_model_that_is_damaged(places, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(places["saved_model"], copy)
+    whole = (copy / "saved_model.pb").read_bytes()
+    for content in (b"", b"nothing", whole[: len(whole) // 2]):
+        (copy / "saved_model.pb").write_bytes(content)
+        assert "not a SavedModel of kcolor export" in refusal(copy)
+    (copy / "saved_model.pb").write_bytes(whole)
+    for data in (copy / "variables").iterdir():
+        data.unlink()
+    assert "not a SavedModel of kcolor export" in refusal(copy)
+
+
+def test_what_is_no_model_at_all(finished, exported, tmp_path):
+    assert "not a run directory" in refusal(tmp_path)
+    assert "no such run or model" in refusal(tmp_path / "nothing.keras")
+    assert "no such run or model" in refusal(tmp_path / "nothing.tflite")
+    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\xff")
+    assert "not a whole .keras model" in refusal(tmp_path / "photo.jpg")
+    # The folder that an export is in is not the export.
+    assert str(exported / "saved_model") in refusal(exported)
+    run = Run(tmp_path / "run")
+    run.path.mkdir()
+    shutil.copy(finished.info, run.info)
+    assert "not finished; kcolor fit --resume" in refusal(run.path)
+
+
+# --- training mode
+
+
+@pytest.fixture
+def trained(finished) -> Colorizer:
+    """A model of its own for each test, since noise goes on."""
+    return Colorizer.load(finished.path)
+
+
+def test_training_mode_repeats_by_its_seed(trained):
+    l = lightness(3)
+    noisy = stochastic(trained, 5)
+    first = [noisy(l)["ab"].numpy() for _ in range(2)]
+    assert np.abs(first[0] - first[1]).max() > 0.01  # dropout goes on
+    noisy = stochastic(trained, 5)
+    np.testing.assert_array_equal([noisy(l)["ab"].numpy() for _ in range(2)], first)
+    assert np.abs(stochastic(trained, 6)(l)["ab"].numpy() - first[0]).max() > 0.01
+
+
+def test_training_mode_repeats_in_another_model(finished, trained):
+    l = lightness(2)
+    trained.generator(l, training=True)  # what noise it has had before does not matter
+    fresh = Colorizer.load(finished.path)
+    np.testing.assert_array_equal(stochastic(fresh, 3)(l)["ab"], stochastic(trained, 3)(l)["ab"])
+
+
+def test_training_mode_is_not_inference(trained):
+    l = lightness(3)
+    inferred = trained(l)
+    made = stochastic(trained, 0)(l)
+    assert made["ab"].shape == inferred["ab"].shape
+    assert np.abs(made["ab"] - inferred["ab"]).max() > 0.01
+    assert np.abs(made["logits"] - inferred["logits"]).max() > 1e-4
+
+
+def test_training_mode_moves_nothing_but_the_noise(trained):
+    l = lightness(3)
+    inferred = trained(l)["ab"].numpy()
+    before = {variable.path: variable.numpy() for variable in trained.generator.variables}
+    noisy = stochastic(trained, 7)
+    for count in (3, 2, 1):
+        noisy(lightness(count))
+    changed = {
+        variable.path
+        for variable in trained.generator.variables
+        if not np.array_equal(variable.numpy(), before[variable.path])
+    }
+    # Dropout is in three blocks of the decoder and twice in the head; what it draws from are the only whole numbers.
+    assert changed == {variable.path for variable in trained.generator.variables if "int" in variable.dtype}
+    assert len(changed) == 5
+    assert sum("moving_mean" in path for path in before) > 5
+    np.testing.assert_array_equal(trained(l)["ab"], inferred)
+
+
+def test_training_mode_has_the_statistics_of_the_batch():
+    """Without dropout it is what Keras does in training, of which Keras itself would keep the statistics."""
+    generator = networks.unet(64, width=4, depth=4, dropout=0.0)
+    copy = keras.models.clone_model(generator)
+    copy.set_weights(generator.get_weights())
+    l = lightness(4)
+    made = stochastic(of(generator), 0)(l)["ab"]
+    np.testing.assert_allclose(made, copy(l, training=True)["ab"], atol=1e-5)
+    assert np.abs(made[:1] - stochastic(of(generator), 0)(l[:1])["ab"]).max() > 0.01
+    assert any(
+        not np.array_equal(mine, theirs)
+        for mine, theirs in zip(generator.get_weights(), copy.get_weights(), strict=True)
+    )
+
+
+@pytest.mark.parametrize("kind", ["saved_model", "tflite"])
+def test_exports_have_no_training_mode(loaded, places, kind):
+    with pytest.raises(RunError, match="an export has no training mode") as refused:
+        stochastic(loaded[kind], 0)
+    assert str(refused.value).startswith(f"{places[kind]}: ")
+    assert "\n" not in str(refused.value)
+
+
+def test_the_generator_alone(finished):
+    assert load_generator(finished.path).input_shape == (None, 64, 64, 1)
