@@ -237,7 +237,7 @@ def test_the_order_and_size_of_batches_do_not_matter(plain):
 def test_a_photo_alone(plain):
     seen = judged(SINGLY, [[2]], labels=[-1] * COUNT)
     (row,) = seen.rows
-    assert row["model"] == pytest.approx({name: plain.rows[2]["model"][name] for name in row["model"]}, rel=1e-5)
+    assert row["model"] == pytest.approx({name: plain.rows[2]["model"][name] for name in row["model"]}, rel=1e-3)
     assert seen.figures["psnr"]["model"] == pytest.approx(row["model"]["psnr"], abs=1e-4)
     assert seen.figures["ssim"]["model"] == pytest.approx(row["model"]["ssim"], abs=1e-5)
     # Without a nearly grey one there is no median of them, and no accuracy where no class is known.
