@@ -22,7 +22,7 @@ COMMANDS = sorted(
             ROOT / "exports" / "README.md",
             *(ROOT / "recipes").glob("*.toml"),
         )
-        for line in re.findall(r"^(?:    |#   )(kcolor .*)$", path.read_text(), re.MULTILINE)
+        for line in re.findall(r"^(?:    |#   )(kcolor .*)$", path.read_text().replace("\\\n", ""), re.MULTILINE)
     }
 )
 
