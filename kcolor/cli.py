@@ -247,7 +247,9 @@ def export(run_or_model: Path | None, saved_model: bool, tflite: bool, output: P
 @click.option("--split", type=click.Choice(["train", "val", "test", "all"]), default="test", show_default=True)
 @click.option("--protocol", type=click.Choice(PROTOCOLS), default="rgb", show_default=True)
 @click.option("--stochastic", is_flag=True, help="Judge the networks in training mode, as the 2023 report did.")
-@click.option("--seed", default=0, show_default=True, help="Of the noise in training mode.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of the noise in training mode."
+)
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many photos, spread evenly.")
 @click.option("-o", "output", type=click.Path(path_type=Path), help="Folder; default inside the run.")
 def evaluate(

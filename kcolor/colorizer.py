@@ -2,7 +2,8 @@
 
 import os
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -140,8 +141,9 @@ def _check_input(path: Path, shape: Any) -> int:
     Raises:
         RunError: It takes something else.
     """
-    shape = tuple(side and int(side) for side in shape) if isinstance(shape, Iterable) else ()
-    if len(shape) != 4 or shape[1] is None or shape[1] != shape[2] or shape[3] != 1:
+    with suppress(TypeError, ValueError):  # of several inputs, or of no known rank
+        shape = tuple(None if side is None else int(side) for side in shape)
+    if not isinstance(shape, tuple) or len(shape) != 4 or shape[1] is None or shape[1] != shape[2] or shape[3] != 1:
         raise RunError(
             f"{path}: its input is {shape}, not squares of L (batch, size, size, 1): not a colorizer of kcolor"
         )

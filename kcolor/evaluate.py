@@ -7,6 +7,7 @@ import platform
 import time
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from importlib.metadata import version
 from itertools import islice
@@ -187,10 +188,7 @@ def _judge(
         RunError: The model gives NaN.
     """
     numbers = {name: number for number, name in enumerate(colorizer.classes)}
-    photos = iter(usable)
-    while batch := list(islice(photos, batch_size)):
-        rgb = tf.constant(np.stack([pixels for _, pixels in batch]))
-        outputs = {name: value.numpy() for name, value in colorize.predict(colorizer, rgb).items()}
+    for batch, rgb, outputs in _seen(colorizer, usable, batch_size):
         sound = np.isfinite(outputs["ab"]).all(axis=(1, 2, 3))
         if not sound.all():
             bad = batch[int(np.argmin(sound))][0].path
@@ -207,6 +205,29 @@ def _judge(
                 "pixels": pixels.shape[0] * pixels.shape[1],
                 **row,
             }
+
+
+def _seen(
+    colorizer: Colorizer, usable: Iterable[tuple[Photo, np.ndarray]], batch_size: int
+) -> Iterator[tuple[list[tuple[Photo, np.ndarray]], tf.Tensor, dict[str, np.ndarray]]]:
+    """The photos in batches, their pixels as one tensor, and what the model says of them.
+
+    In a thread, so that neither core waits: the model sees the next batch while the last one is measured.
+    """
+    photos = iter(usable)
+
+    def see() -> Any:
+        batch = list(islice(photos, batch_size))
+        if not batch:
+            return None
+        rgb = tf.constant(np.stack([pixels for _, pixels in batch]))
+        return batch, rgb, {name: value.numpy() for name, value in colorize.predict(colorizer, rgb).items()}
+
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(see)
+        while seen := following.result():
+            following = pool.submit(see)
+            yield seen
 
 
 class _MeanColour(NamedTuple):
