@@ -19,6 +19,7 @@ from made import colour, fill, make, misty
 from PIL import Image
 from skimage.color import deltaE_ciede2000, lab2rgb, rgb2lab
 
+from kcolor import weights
 from kcolor.colorize import join
 from kcolor.colorizer import Colorizer, of, stochastic
 from kcolor.errors import DataError, KcolorError, RunError
@@ -609,6 +610,7 @@ def test_features_that_cannot_be_kept(model, squares, with_inception, tmp_path, 
 
 def test_a_network_that_is_missing_or_damaged_is_not_used(model, squares, with_inception, tmp_path):
     path = with_inception / CATALOGUE["inception"].file
+    assert weights.find(CATALOGUE["inception"], with_inception) == path  # and its hash is known from now on
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     os.utime(path, ns=(0, path.stat().st_mtime_ns + 10**9))  # two writes within a tick of the clock have one time
     found = judged(model, squares, tmp_path / "a", weights_folder=with_inception)
