@@ -9,6 +9,8 @@ gamut (a in [-86.2, 98.3], b in [-107.9, 94.5]) lies well within [-1, 1], where 
 the losses mean what they mean in the report, which divides by 127 above zero and by 128 below.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 
@@ -26,6 +28,10 @@ _RGB_FROM_RELATIVE_XYZ = np.linalg.inv(_RELATIVE_XYZ_FROM_RGB)
 _LAB_FROM_F = np.array([[0.0, 500.0, 0.0], [116.0, -500.0, 200.0], [0.0, 0.0, -200.0]])
 _F_FROM_LAB = np.linalg.inv(_LAB_FROM_F)
 _DELTA = 6.0 / 29.0
+# The 256 levels of sRGB without their gamma.
+_LEVELS = np.where(
+    np.arange(256) > 0.04045 * 255.0, ((np.arange(256) / 255.0 + 0.055) / 1.055) ** 2.4, np.arange(256) / 255.0 / 12.92
+)
 
 
 def rgb_to_lab(rgb: tf.Tensor) -> tf.Tensor:
@@ -37,8 +43,9 @@ def rgb_to_lab(rgb: tf.Tensor) -> tf.Tensor:
     Returns:
         (..., 3) float32 in CIE units: L in 0..100.
     """
-    f = _cube_root(_mix(_linear(rgb), _RELATIVE_XYZ_FROM_RGB))
-    return _mix(f, _LAB_FROM_F) - tf.constant([16.0, 0.0, 0.0])
+    f = [_cube_root(part) for part in _products(_linear(rgb), _RELATIVE_XYZ_FROM_RGB)]
+    l, a, b = _products(f, _LAB_FROM_F)
+    return tf.stack([l - 16.0, a, b], axis=-1)
 
 
 def lab_to_rgb(lab: tf.Tensor) -> tf.Tensor:
@@ -50,11 +57,9 @@ def lab_to_rgb(lab: tf.Tensor) -> tf.Tensor:
     Returns:
         (..., 3) float32; within 0..1 where the colour is inside the sRGB gamut, beyond it elsewhere.
     """
-    f = _mix(tf.cast(lab, tf.float32) + tf.constant([16.0, 0.0, 0.0]), _F_FROM_LAB)
-    xyz = tf.where(f > _DELTA, f**3, 3.0 * _DELTA**2 * (f - 4.0 / 29.0))
-    linear = _mix(xyz, _RGB_FROM_RELATIVE_XYZ)
-    curved = linear > 0.0031308
-    return tf.where(curved, 1.055 * _power(tf.where(curved, linear, 1.0), 1.0 / 2.4) - 0.055, 12.92 * linear)
+    l, a, b = tf.unstack(tf.cast(lab, tf.float32), axis=-1)
+    xyz = [_cube(f) for f in _products([l + 16.0, a, b], _F_FROM_LAB)]
+    return tf.stack([_gamma(part) for part in _products(xyz, _RGB_FROM_RELATIVE_XYZ)], axis=-1)
 
 
 def split(rgb: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -76,8 +81,8 @@ def lightness(rgb: tf.Tensor) -> tf.Tensor:
     Args:
         rgb: (..., 3), uint8 in 0..255 or floating in 0..1.
     """
-    y = tf.reduce_sum(_linear(rgb) * tf.constant(_RELATIVE_XYZ_FROM_RGB[:, 1], tf.float32), axis=-1, keepdims=True)
-    return (116.0 * _cube_root(y) - 16.0) / L_SCALE - 1.0
+    y = _products(_linear(rgb), _RELATIVE_XYZ_FROM_RGB[:, 1:2])[0]
+    return ((116.0 * _cube_root(y) - 16.0) / L_SCALE - 1.0)[..., tf.newaxis]
 
 
 def merge(l: tf.Tensor, ab: tf.Tensor) -> tf.Tensor:
@@ -95,19 +100,40 @@ def merge(l: tf.Tensor, ab: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.round(tf.clip_by_value(rgb, 0.0, 1.0) * 255.0), tf.uint8)
 
 
-def _linear(rgb: tf.Tensor) -> tf.Tensor:
-    """sRGB, uint8 or in 0..1, without its gamma."""
+# From here on a picture is a plane for each channel. Three channels that lie side by side in memory cannot be computed
+# in the long vectors of a processor, and XLA, asked for one of them, computes all three.
+
+
+def _linear(rgb: tf.Tensor) -> list[tf.Tensor]:
+    """The planes of sRGB, uint8 or in 0..1, without its gamma."""
     rgb = tf.convert_to_tensor(rgb)
-    rgb = tf.cast(rgb, tf.float32) / 255.0 if rgb.dtype == tf.uint8 else tf.cast(rgb, tf.float32)
+    if rgb.dtype == tf.uint8:
+        table = tf.constant(_LEVELS, tf.float32)
+        return [tf.gather(table, tf.cast(plane, tf.int32)) for plane in tf.unstack(rgb, axis=-1)]
+    return [_without_gamma(plane) for plane in tf.unstack(tf.cast(rgb, tf.float32), axis=-1)]
+
+
+def _without_gamma(plane: tf.Tensor) -> tf.Tensor:
     # Both branches of a `where` are differentiated, so each gets an argument inside its own range.
-    curved = rgb > 0.04045
-    return tf.where(curved, _power((tf.where(curved, rgb, 1.0) + 0.055) / 1.055, 2.4), rgb / 12.92)
+    curved = plane > 0.04045
+    return tf.where(curved, _power((tf.where(curved, plane, 1.0) + 0.055) / 1.055, 2.4), plane / 12.92)
 
 
-def _cube_root(xyz: tf.Tensor) -> tf.Tensor:
+def _gamma(plane: tf.Tensor) -> tf.Tensor:
+    """The inverse of `_without_gamma`."""
+    curved = plane > 0.0031308
+    return tf.where(curved, 1.055 * _power(tf.where(curved, plane, 1.0), 1.0 / 2.4) - 0.055, 12.92 * plane)
+
+
+def _cube_root(plane: tf.Tensor) -> tf.Tensor:
     """The f of CIE Lab: the cube root, with a straight line below (6/29)^3."""
-    cubic = xyz > _DELTA**3
-    return tf.where(cubic, _power(tf.where(cubic, xyz, 1.0), 1.0 / 3.0), xyz / (3.0 * _DELTA**2) + 4.0 / 29.0)
+    cubic = plane > _DELTA**3
+    return tf.where(cubic, _power(tf.where(cubic, plane, 1.0), 1.0 / 3.0), plane / (3.0 * _DELTA**2) + 4.0 / 29.0)
+
+
+def _cube(plane: tf.Tensor) -> tf.Tensor:
+    """The inverse of `_cube_root`."""
+    return tf.where(plane > _DELTA, plane * plane * plane, 3.0 * _DELTA**2 * (plane - 4.0 / 29.0))
 
 
 def _power(x: tf.Tensor, exponent: float) -> tf.Tensor:
@@ -116,9 +142,9 @@ def _power(x: tf.Tensor, exponent: float) -> tf.Tensor:
     return tf.exp(exponent * tf.math.log(x))
 
 
-def _mix(channels: tf.Tensor, matrix: np.ndarray) -> tf.Tensor:
-    """Multiply the last axis by a 3x3 matrix, in full float32."""
+def _products(planes: Sequence[tf.Tensor], matrix: np.ndarray) -> list[tf.Tensor]:
+    """Multiply row vectors of three planes by a matrix, in full float32."""
     # Written out, since a matrix product may run in TF32 on a GPU, ten bits short of what Lab needs.
     m = matrix.astype(np.float32)
-    x, y, z = (channels[..., i] for i in range(3))
-    return tf.stack([x * m[0, j] + y * m[1, j] + z * m[2, j] for j in range(3)], axis=-1)
+    x, y, z = planes
+    return [x * m[0, j] + y * m[1, j] + z * m[2, j] for j in range(m.shape[1])]

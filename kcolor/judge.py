@@ -65,6 +65,8 @@ class Judge:
         # compiles for each shape anew, so only where there is but one.
         # There is nothing for AutoGraph to convert, and looking for it takes seconds.
         graph = partial(tf.function, autograph=False, reduce_retracing=True)
+        # Apart, since XLA would make a picture anew for each figure of it.
+        self._make = graph(self._pictures, jit_compile=protocol.size is not None)
         self._measure_pixels = graph(self._pixels, jit_compile=protocol.size is not None)
         self._measure_windows = graph(self._windows)
 
@@ -89,7 +91,8 @@ class Judge:
         if fill:
             rgb, ab = (tf.concat([given, tf.gather(given, fill)], axis=0) for given in (rgb, ab))
         weight = tf.constant([1.0] * count + [0.0] * len(fill))
-        truth, made, values = self._measure_pixels(rgb, {MODEL: ab, **self._baselines}, weight)
+        truth, made = self._make(rgb, {MODEL: ab, **self._baselines})
+        values = self._measure_pixels(rgb, truth, made, weight)
         for name, more in self._measure_windows(truth, made, weight).items():
             values[name] |= more
         if self._inception and self._truth:
@@ -134,19 +137,26 @@ class Judge:
         whole.merge_state([self._frechet[name], self._truth])
         return [whole]
 
-    def _pixels(self, rgb: tf.Tensor, answers: dict[str, tf.Tensor], weight: tf.Tensor) -> tuple[Any, Any, Any]:
-        truth = self._protocol.truth(rgb)
+    def _pictures(self, rgb: tf.Tensor, answers: dict[str, tf.Tensor]) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        return self._protocol.truth(rgb), {name: self._protocol.answer(rgb, ab) for name, ab in answers.items()}
+
+    def _pixels(
+        self, rgb: tf.Tensor, truth: tf.Tensor, made: dict[str, tf.Tensor], weight: tf.Tensor
+    ) -> dict[str, Any]:
         near_grey = metrics.chroma_of(rgb) < NEAR_GREY_CHROMA
-        made, values = {}, {"near_grey": near_grey}
+        values: dict[str, Any] = {"near_grey": near_grey}
         if self._protocol.is_rgb:
             values["colourfulness_truth"] = metrics.colourfulness_of(truth)
-        for name, ab in answers.items():
-            made[name] = self._protocol.answer(rgb, ab)
+        for name, pictures in made.items():
+            values[name] = _of_each(self._protocol, truth, pictures)
             for metric in self._pixelwise[name]:
-                given = {"near_grey": near_grey} if isinstance(metric, metrics.MedianPSNR) else {}
-                metric.update_state(truth, made[name], weight, **given)
-            values[name] = _of_each(self._protocol, truth, made[name])
-        return truth, made, values
+                known: dict[str, Any] = {}
+                if isinstance(metric, metrics.MedianPSNR):
+                    known["near_grey"] = near_grey
+                elif isinstance(metric, metrics.DeltaE):
+                    known["of_each"] = (values[name]["delta_e_2000"], values[name]["delta_e_2000_p95"])
+                metric.update_state(truth, pictures, weight, **known)
+        return values
 
     def _windows(self, truth: tf.Tensor, made: dict[str, tf.Tensor], weight: tf.Tensor) -> dict[str, Any]:
         values: dict[str, Any] = {}
@@ -175,7 +185,7 @@ def _pixelwise_metrics(protocol: Protocol) -> list[keras.metrics.Metric]:
 
 
 def _of_each(protocol: Protocol, truth: tf.Tensor, made: tf.Tensor) -> dict[str, tf.Tensor]:
-    """The figures of single pictures; in a graph, what they share with the streaming ones is computed once."""
+    """The figures of single pictures; in a graph, a sum they share with the streaming ones is computed once."""
     values = {"squared_error": metrics.squared_error_of(truth, made), "psnr": metrics.psnr_of(truth, made)}
     if protocol.is_rgb:
         mean, percentile = metrics.delta_e_of(truth, made)

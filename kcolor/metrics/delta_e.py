@@ -1,6 +1,7 @@
 """The colour difference CIEDE2000. 0 is best; about 1 is just noticeable."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -10,6 +11,18 @@ from kcolor.color import rgb_to_lab
 from kcolor.metrics.base import Summed, pair, weighted_sum, weights
 
 PERCENTILE = 95
+
+_ARCTANGENT = (
+    1.0,
+    -0.3333314528,
+    0.1999355085,
+    -0.1420889944,
+    0.1065626393,
+    -0.0752896400,
+    0.0429096138,
+    -0.0161657367,
+    0.0028662257,
+)
 
 
 @keras.saving.register_keras_serializable("kcolor")
@@ -30,11 +43,18 @@ class DeltaE(Summed):
         self._percentile = self.add_sum("percentile")
         self._count = self.add_sum("count")
 
-    def update_state(self, truth: Any, prediction: Any, sample_weight: Any = None) -> None:
-        """Add a batch of RGB pictures."""
+    def update_state(self, truth: Any, prediction: Any, sample_weight: Any = None, of_each: Any = None) -> None:
+        """Add a batch of RGB pictures.
+
+        Args:
+            truth: The true pictures.
+            prediction: The predicted ones.
+            sample_weight: How many times each counts, (batch,).
+            of_each: What `delta_e_of` says of them, where that is known already; it is what costs.
+        """
         truth, prediction = pair(truth, prediction)
         weight = weights(sample_weight, truth)
-        mean, percentile = delta_e_of(truth, prediction)
+        mean, percentile = of_each or delta_e_of(truth, prediction)
         count = tf.reduce_sum(weight)
         pixels = tf.cast(tf.reduce_prod(tf.shape(truth)[1:3]), tf.float64)
         self._total.assign_add(pixels * weighted_sum(mean, weight))
@@ -113,8 +133,8 @@ def delta_e_2000(truth: tf.Tensor, prediction: tf.Tensor) -> tf.Tensor:
     lightness = (l2 - l1) / (1.0 + 0.015 * from_middle / tf.sqrt(20.0 + from_middle))
     chroma = (c2 - c1) / (1.0 + 0.045 * c)
     hue = 2.0 * tf.sqrt(c1 * c2) * half_turn / (1.0 + 0.015 * c * t)
-    from_blue = tf.math.floormod(tf.atan2(sin, cos), 2.0 * math.pi) - math.radians(275.0)
-    rotation = -tf.sin(math.radians(60.0) * tf.exp(-tf.square(from_blue / math.radians(25.0)))) * 2.0 * _saturation(c)
+    from_blue = _angle(_cos_of_sum(cos, sin, -275.0), _cos_of_sum(cos, sin, -275.0 - 90.0))
+    rotation = -_sine(math.radians(60.0) * tf.exp(-tf.square(from_blue / math.radians(25.0)))) * 2.0 * _saturation(c)
     # The form is never negative, but may be rounded to it.
     return tf.sqrt(tf.maximum(lightness**2 + chroma**2 + hue**2 + rotation * chroma * hue, 0.0))
 
@@ -127,9 +147,34 @@ def _cos_of_sum(cos: tf.Tensor, sin: tf.Tensor, degrees: float) -> tf.Tensor:
 def _saturation(chroma: tf.Tensor) -> tf.Tensor:
     """sqrt(C^7 / (C^7 + 25^7)), in 0..1."""
     # Of a quotient, so that no power of a large number is taken.
-    ratio = chroma / 25.0
-    power = tf.where(ratio < 100.0, ratio, 100.0) ** 7
+    ratio = tf.minimum(chroma / 25.0, 100.0)
+    square = ratio * ratio
+    power = square * square * square * ratio
     return tf.sqrt(power / (power + 1.0))
+
+
+def _angle(cos: tf.Tensor, sin: tf.Tensor) -> tf.Tensor:
+    """The angle of a direction, within 3e-7 as far as 90 degrees to either side; 90 degrees beyond.
+
+    Beyond them, what is made of it here is below 3e-6 anyway. Ten times as fast as the library's; Abramowitz and
+    Stegun, Handbook of Mathematical Functions, 4.4.49, of the tangent of half the angle.
+    """
+    is_beyond = cos < 0.0
+    tangent = tf.where(is_beyond, 1.0, sin / tf.where(is_beyond, 1.0, 1.0 + cos))
+    return 2.0 * tangent * _polynomial(tf.square(tangent), _ARCTANGENT)
+
+
+def _sine(x: tf.Tensor) -> tf.Tensor:
+    """The sine in [0, pi / 3], within 1e-7: its series."""
+    return x * _polynomial(tf.square(x), [(-1.0) ** k / math.factorial(2 * k + 1) for k in range(5)])
+
+
+def _polynomial(x: tf.Tensor, coefficients: Sequence[float]) -> tf.Tensor:
+    """The constant coefficient comes first."""
+    value = tf.fill(tf.shape(x), coefficients[-1])
+    for coefficient in reversed(coefficients[:-1]):
+        value = value * x + coefficient
+    return value
 
 
 def _hypot(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
