@@ -84,12 +84,15 @@ def color_gan(recipe: Recipe, classes: int, steps: int) -> gan.ColorGAN:
     keras.utils.set_random_seed(recipe.seed)
     both = (generator(recipe, classes), critic(recipe))
     objective = recipe.objective
-    common = {
+    common: dict[str, Any] = {
         "adversarial_weight": objective.weight,
         "reconstruction": recipe.reconstruction.kind,
         "reconstruction_weight": recipe.reconstruction.weight,
         "classification_weight": recipe.classification.weight,
         "critic_steps": objective.critic_steps,
+        "tone": recipe.data.tone,
+        "grain": recipe.data.grain,
+        "seed": recipe.seed,
     }
     model: gan.ColorGAN
     if objective.kind == "cgan":
@@ -97,7 +100,7 @@ def color_gan(recipe: Recipe, classes: int, steps: int) -> gan.ColorGAN:
     elif objective.kind == "wgan-clip":
         model = gan.WassersteinGAN(*both, clip=objective.clip, **common)
     else:
-        model = gan.WassersteinGANGP(*both, penalty=objective.penalty, seed=recipe.seed, **common)
+        model = gan.WassersteinGANGP(*both, penalty=objective.penalty, **common)
     model.compile(optimizer(recipe, steps // objective.critic_steps), optimizer(recipe, steps))
     return model
 

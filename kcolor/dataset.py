@@ -1,7 +1,7 @@
 """Photos on disk -> batches of uint8 RGB and labels, with `tf.data`.
 
 The stream that training reads is a pure function of the seed and the position in it: which photo stands where,
-and whether it is mirrored. So a run that is resumed reads on exactly where it stopped.
+and whether it is mirrored and how it is cut. So a run that is resumed reads on exactly where it stopped.
 """
 
 import os
@@ -14,8 +14,9 @@ import tensorflow as tf
 
 from kcolor import image
 
-# Keeps the draw of the mirror image apart from the draw of the order.
+# Keep the draws of the mirror image and of the window apart from the draw of the order, and from each other.
 _FLIP_STREAM = 0x666C6970
+_WINDOW_STREAM = 0x77696E64
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,15 @@ class Photos:
 
 
 def training_stream(
-    photos: Photos, *, size: int, batch_size: int, seed: int, start: int = 0, crop: bool = False, flip: float = 0.5
+    photos: Photos,
+    *,
+    size: int,
+    batch_size: int,
+    seed: int,
+    start: int = 0,
+    crop: bool = False,
+    flip: float = 0.5,
+    random_crop: float = 0.0,
 ) -> tf.data.Dataset:
     """Endless batches, shuffled anew each time that all photos have been seen.
 
@@ -45,10 +54,12 @@ def training_stream(
         photos: At least one.
         size: Side of the squares.
         batch_size: Photos a batch.
-        seed: Of the order and of the mirroring.
+        seed: Of the order, of the mirroring and of the windows.
         start: The batch to begin with; what went before is skipped without being read.
         crop: Keep the aspect by cutting out the centre (`kcolor.image.fit_square`).
         flip: Probability that a photo is mirrored.
+        random_crop: The largest share of its sides, below 1, that a photo loses: what is shown of it is a window of its
+            own proportions, of a size and at a place drawn anew each time. 0: all of it.
 
     Returns:
         Batches of (rgb, labels): (batch_size, size, size, 3) uint8 and (batch_size,) int32.
@@ -63,7 +74,12 @@ def training_stream(
     def sample(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         epoch, place = position // count, position % count
         epoch_seed = tf.stack([order_seed, tf.cast(epoch, tf.uint32)])
-        rgb, label = load(tf.random.experimental.index_shuffle(place, epoch_seed, count - 1))
+        index = tf.random.experimental.index_shuffle(place, epoch_seed, count - 1)
+        if random_crop:
+            draws = tf.random.stateless_uniform((3,), tf.stack([position, seed ^ _WINDOW_STREAM]))
+            rgb, label = load(index, lambda rgb: _window(rgb, 1.0 - random_crop * draws[0], draws[1:]))
+        else:
+            rgb, label = load(index)
         draw = tf.random.stateless_uniform((), tf.stack([position, seed ^ _FLIP_STREAM]))
         return tf.cond(draw < flip, lambda: tf.reverse(rgb, (1,)), lambda: rgb), label
 
@@ -79,15 +95,30 @@ def evaluation_batches(photos: Photos, *, size: int, batch_size: int, crop: bool
     return samples.batch(batch_size).prefetch(2)
 
 
-def _loader(photos: Photos, size: int, crop: bool) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-    """A function from the number of a photo to its (rgb, label)."""
+def _window(rgb: tf.Tensor, share: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
+    """A window of a picture's own proportions.
+
+    Args:
+        rgb: (height, width, 3).
+        share: Of both sides.
+        place: (2,), from 0 (the upper or left edge) to just below 1 (the lower or right one).
+    """
+    whole = tf.shape(rgb)[:2]
+    sides = tf.maximum(tf.cast(tf.round(share * tf.cast(whole, tf.float32)), tf.int32), 1)
+    # Rounding could take a place just below 1 past the last one.
+    corner = tf.minimum(tf.cast(place * tf.cast(whole - sides + 1, tf.float32), tf.int32), whole - sides)
+    return tf.slice(rgb, tf.concat([corner, [0]], 0), tf.concat([sides, [3]], 0))
+
+
+def _loader(photos: Photos, size: int, crop: bool) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+    """A function from the number of a photo, and what is done to it before it comes to size, to its (rgb, label)."""
     paths = tf.constant([os.fsencode(path) for path in photos.paths], tf.string)
     labels = tf.constant(photos.labels, tf.int32, shape=(len(photos),))
     orientations = tf.constant(photos.orientations, tf.int32, shape=(len(photos),))
 
-    def load(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def load(index: tf.Tensor, cut: Callable[[tf.Tensor], tf.Tensor] = lambda rgb: rgb) -> tuple[tf.Tensor, tf.Tensor]:
         rgb = image.decode(tf.io.read_file(paths[index]))
-        rgb = image.orient(rgb, orientations[index])
+        rgb = cut(image.orient(rgb, orientations[index]))
         return image.fit_square(rgb, size, crop=crop), labels[index]
 
     return load

@@ -265,6 +265,7 @@ def _train(chosen: Recipe, manifest: Manifest, going: Run, model: ColorGAN, cons
                         seed=chosen.seed,
                         start=int(model.critic_optimizer.iterations),
                         flip=chosen.data.flip,
+                        random_crop=chosen.data.random_crop,
                         **common,
                     ),
                     initial_epoch=first,

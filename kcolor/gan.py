@@ -14,6 +14,9 @@ from kcolor import color, losses, metrics
 # What validation tells beside the reconstruction error; "grey_" is the all-grey answer.
 FIGURES = ("psnr", "delta_e_2000", "colourfulness_ratio", "grey_psnr", "grey_delta_e_2000")
 
+# Keeps the draws of tone and grain apart from those of the penalty's points.
+_AGING_STREAM = 0x61676564
+
 _RECONSTRUCTION = {"l1": losses.l1, "l2": losses.l2}
 
 
@@ -32,6 +35,9 @@ class ColorGAN(keras.Model):
         reconstruction_weight: Weight of that term.
         classification_weight: Weight of the cross-entropy of the class branch, where there is one.
         critic_steps: Steps of the critic to one of the generator.
+        tone: How much the tone of L changes as the networks are shown it in training (`shown`); 0: not.
+        grain: The largest sigma, in CIE L units, of the noise in it; 0: none.
+        seed: Of what a step draws by chance; dropout has its own.
     """
 
     def __init__(
@@ -44,6 +50,9 @@ class ColorGAN(keras.Model):
         reconstruction_weight: float = 100.0,
         classification_weight: float = 0.0,
         critic_steps: int = 1,
+        tone: float = 0.0,
+        grain: float = 0.0,
+        seed: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -54,6 +63,11 @@ class ColorGAN(keras.Model):
         self.reconstruction_weight = reconstruction_weight
         self.classification_weight = classification_weight
         self.critic_steps = critic_steps
+        self.tone = tone
+        self.grain = grain
+        self.seed = seed
+        if tone or grain:  # only then: a variable more, and the checkpoints of a GAN without it would not be its own
+            self.aging_seed = keras.random.SeedGenerator(None if seed is None else seed ^ _AGING_STREAM)
         self.classifies = "logits" in generator.output
         train = [*self._critic_names, "generator", "adversarial", "reconstruction"]
         test = ["reconstruction", "grey_reconstruction"]
@@ -88,6 +102,31 @@ class ColorGAN(keras.Model):
         """What is done to the critic's weights after each of its steps."""
 
     # What they share.
+
+    def shown(self, l: tf.Tensor) -> tf.Tensor:
+        """L as old prints have it, each picture in its own way; the truth's ab is left as it is.
+
+        L in [0, 1] becomes 0.5 + c (L^g - 0.5), log g and log c drawn evenly from [-tone, tone]; then come normal noise
+        of a sigma drawn evenly from [0, grain], pixel by pixel, and clipping to the range of L.
+
+        Args:
+            l: (batch, size, size, 1).
+
+        Returns:
+            (batch, size, size, 1); without `tone` and `grain`, `l` itself.
+        """
+        if not (self.tone or self.grain):
+            return l
+        each = (tf.shape(l)[0], 1, 1, 1)
+        lightness = tf.clip_by_value((l + 1.0) / 2.0, 0.0, 1.0)
+        if self.tone:
+            gamma = tf.exp(keras.random.uniform(each, -self.tone, self.tone, seed=self.aging_seed))
+            contrast = tf.exp(keras.random.uniform(each, -self.tone, self.tone, seed=self.aging_seed))
+            lightness = 0.5 + contrast * (lightness**gamma - 0.5)
+        if self.grain:
+            sigma = keras.random.uniform(each, 0.0, self.grain / (2.0 * color.L_SCALE), seed=self.aging_seed)
+            lightness += sigma * keras.random.normal(tf.shape(l), seed=self.aging_seed)
+        return 2.0 * tf.clip_by_value(lightness, 0.0, 1.0) - 1.0
 
     def generator_terms(
         self,
@@ -140,6 +179,9 @@ class ColorGAN(keras.Model):
 
     def _learn(self, rgb: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
         l, ab = color.split(rgb)
+        # The critic is shown the same L. Beside the clean one it would know edges that the generator cannot, and punish
+        # it for what it was not told; and in use it is the print's own L that the colours are joined with.
+        l = self.shown(l)
         with tf.GradientTape() as generator_tape:
             outputs = self.generator(l, training=True)
 
@@ -214,6 +256,9 @@ class ColorGAN(keras.Model):
             "reconstruction_weight": self.reconstruction_weight,
             "classification_weight": self.classification_weight,
             "critic_steps": self.critic_steps,
+            "tone": self.tone,
+            "grain": self.grain,
+            "seed": self.seed,
         }
 
     @classmethod
@@ -298,7 +343,7 @@ class WassersteinGANGP(ColorGAN):
 
     Args:
         penalty: Weight of the gradient penalty.
-        seed: Of the points between real and generated pictures where the slope is taken.
+        seed: Of the points between real and generated pictures where the slope is taken, too.
     """
 
     _critic_names = ("critic", "wasserstein", "penalty")
@@ -312,7 +357,7 @@ class WassersteinGANGP(ColorGAN):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(generator, critic, **kwargs)
+        super().__init__(generator, critic, seed=seed, **kwargs)
         self.penalty = penalty
         self.mixing_seed = keras.random.SeedGenerator(seed)
 

@@ -34,6 +34,15 @@ class Data(_Table):
     size: Annotated[int, Field(ge=16, le=4096)] = Field(256, description="side of the squares the networks see")
     crop: bool = Field(False, description="cut out the centre square instead of stretching the photo")
     flip: Share = Field(0.5, description="probability that a training photo is mirrored")
+    random_crop: Annotated[float, Field(ge=0, le=0.9)] = Field(
+        0.0, description="the largest share of its sides that a training photo loses; 0: none"
+    )
+    tone: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0, description="how much the gamma and the contrast of L change as it is shown in training; 0: not"
+    )
+    grain: Annotated[float, Field(ge=0, le=50)] = Field(
+        0.0, description="the largest sigma, in CIE L units, of the noise in L as it is shown in training; 0: none"
+    )
     min_size: Count = Field(64, description="photos with a shorter side than this are out")
     drop_toned: bool = Field(False, description="leave toned monochromes (sepia, cyanotype) out too")
     split: tuple[Share, Share, Share] = Field(

@@ -83,6 +83,14 @@ def test_starting_late_is_skipping(seven, start):
     assert stream(seven, 4, start=start) == stream(seven, start + 4)[3 * start :]
 
 
+def test_the_stream_of_a_seed_is_what_it_always_was(seven):
+    """Else runs that were begun with an earlier version would go on with other photos."""
+    order = [0, 2, 1, 6, 4, 5, 3, 1, 0, 5, 4, 3, 2, 6, 2, 1, 6, 5, 4, 3, 0]
+    turned = [True, True, False, False, False, False, True, False, False, True, False, True, True, False, False, False]
+    turned += [True, False, True, False, False]
+    assert stream(seven, 7) == list(zip(order, turned, strict=True))
+
+
 def test_stream_repeats_from_its_seed(seven):
     assert stream(seven, 10, seed=5) == stream(seven, 10, seed=5)
 
@@ -123,6 +131,83 @@ def test_a_stream_far_into_a_run(seven):
     far = 2**33  # positions past 32 bits
     assert len(stream(seven, 2, start=far)) == 6
     assert stream(seven, 2, start=far)[3:] == stream(seven, 1, start=far + 1)
+
+
+# Windows: on a picture whose red says the column and whose green says the row, 2 levels a pixel.
+
+WIDE, HIGH = 120, 60
+
+
+@pytest.fixture(scope="module")
+def ruled(tmp_path_factory):
+    rgb = np.zeros((HIGH, WIDE, 3), np.uint8)
+    rgb[..., 0], rgb[..., 1] = 2 * np.arange(WIDE)[None, :], 2 * np.arange(HIGH)[:, None]
+    path = tmp_path_factory.mktemp("ruled") / "ruled.png"
+    Image.fromarray(rgb).save(path)
+    return Photos([path], [0], [1])
+
+
+def windows(photos, count, **arguments):
+    """[left, top, width, height] in pixels of the photo, of each picture in turn."""
+    arguments = {"size": 48, "batch_size": 50, "seed": 0, "flip": 0.0, "random_crop": 0.4, **arguments}
+    shown = np.concatenate([rgb for rgb, _ in training_stream(photos, **arguments).take(count // 50)]).astype(float)
+    # A pixel of the shown picture lies in the middle of what it stands for, so the ramp is told by its inner part.
+    columns, rows = shown[:, 24, :, 0] / 2, shown[:, :, 24, 1] / 2
+    width, height = (48 * (ramp[:, 40] - ramp[:, 8]) / 32 for ramp in (columns, rows))
+    return np.stack([columns[:, 24] - width / 2, rows[:, 24] - height / 2, width, height], axis=1)
+
+
+def test_windows_are_parts_of_the_photo_in_its_own_proportions(ruled):
+    left, top, width, height = windows(ruled, 200).T
+    assert width.min() > 0.6 * WIDE - 1.5
+    assert width.max() < WIDE + 1
+    assert width.min() < 0.65 * WIDE
+    assert width.max() > 0.95 * WIDE
+    np.testing.assert_allclose(width / WIDE, height / HIGH, atol=0.04)
+    assert (left > -1.5).all()
+    assert (top > -1.5).all()
+    assert (left + width < WIDE + 1.5).all()
+    assert (top + height < HIGH + 1.5).all()
+    # At any place: some touch each edge, and left says nothing of top.
+    assert min(left.min(), top.min()) < 1.5
+    assert (left + width).max() > WIDE - 2
+    assert (top + height).max() > HIGH - 2
+    slack = width < 0.85 * WIDE
+    across, down = left[slack] / (WIDE - width[slack]), top[slack] / (HIGH - height[slack])
+    assert across.mean() == pytest.approx(0.5, abs=0.1)
+    assert abs(np.corrcoef(across, down)[0, 1]) < 0.3
+
+
+def test_windows_of_squares_are_square(ruled):
+    left, _, width, height = windows(ruled, 200, crop=True).T
+    np.testing.assert_allclose(width, height, atol=1.5)
+    assert (height > 0.6 * HIGH - 1.5).all()
+    assert ((left > -1.5) & (left + width < WIDE + 1.5)).all()
+
+
+def test_windows_are_a_function_of_seed_and_position(ruled):
+    arguments = {"size": 48, "batch_size": 3, "random_crop": 0.2}
+
+    def shown(batches, **more):
+        taken = training_stream(ruled, **arguments, **more).take(batches)
+        return np.concatenate([rgb for rgb, _ in taken])
+
+    whole = shown(6, seed=4)
+    np.testing.assert_array_equal(shown(6, seed=4), whole)
+    np.testing.assert_array_equal(shown(2, seed=4, start=4), whole[12:])
+    assert not np.array_equal(shown(6, seed=5), whole)
+    assert len({picture.tobytes() for picture in whole}) == 18  # no two alike
+
+
+def test_windows_leave_order_and_mirroring_alone(seven):
+    assert stream(seven, 7, random_crop=0.2) == stream(seven, 7)
+
+
+def test_photos_of_a_pixel_have_windows(tmp_path):
+    Image.fromarray(np.full((1, 1, 3), 77, np.uint8)).save(tmp_path / "dot.png")
+    dot = Photos([tmp_path / "dot.png"], [0], [1])
+    rgb, _ = next(iter(training_stream(dot, size=SIZE, batch_size=8, seed=0, random_crop=0.9)))
+    assert np.unique(rgb) == [77]
 
 
 def test_a_vanished_photo_is_named(tmp_path):

@@ -101,6 +101,35 @@ def test_killed_runs_end_as_if_they_had_not_been(photos, tmp_path, name, changes
     assert list(killed.rglob(".*")) == []
 
 
+def test_a_killed_run_with_augmentation_ends_as_if_it_had_not_been(photos, tmp_path, monkeypatch):
+    whole, killed, seen = tmp_path / "whole", tmp_path / "killed", []
+
+    def spy(*arguments, method=fit.dataset.training_stream, **options):
+        seen.append(options["random_crop"])
+        return method(*arguments, **options)
+
+    monkeypatch.setattr(fit.dataset, "training_stream", spy)
+    changes = ["data.random_crop=0.2", "data.tone=0.2", "data.grain=3.0"]
+    model = build.color_gan(narrow("gan", *changes), 0, 8)
+    assert (model.tone, model.grain, model.seed) == (0.2, 3.0, 0)
+    fit.fit(narrow("gan", *changes), surveyed(photos), whole, name="gan")
+    assert seen == [0.2]
+    words = ["fit", "gan", "--data", photos, *settings(*changes, "train.checkpoint_minutes=0"), "-o", killed]
+    process = subprocess.Popen(command(*words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not any(c.step >= 2 for c in checkpoint.find(Run(killed).checkpoints)):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
+    assert not Run(killed).generator.exists()
+    fit.resume(None, killed)
+    assert_same_run(whole, killed)
+    with pytest.raises(RunError, match=r"with data.grain = 3.0, not 4.0"):
+        fit.resume(narrow("gan", *changes, "data.grain=4.0"), killed)
+
+
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_says_how_to_go_on(photos, tmp_path, signum):
     run = tmp_path / "run"

@@ -126,6 +126,98 @@ def test_steps_are_traced_once(fitted):
     assert fitted["traces"] == 1
 
 
+# L as it is shown in training.
+
+
+def test_without_tone_and_grain_nothing_is_there_of_them():
+    """Neither in the step nor in a checkpoint: runs that were begun before there were any go on."""
+    for objective in OBJECTIVES:
+        seeds = [variable.path for variable in make(objective).variables if "seed" in variable.path]
+        assert len(seeds) == (objective == "wgan-gp")
+        aged = make(objective, tone=0.1)
+        assert len([variable for variable in aged.variables if "seed" in variable.path]) == len(seeds) + 1
+        assert len(aged.variables) == len(make(objective).variables) + 1
+    lightness, _ = color.split(photos(2)[0])
+    assert make().shown(lightness) is lightness
+
+
+def test_grain_is_noise_of_a_sigma_of_each_picture():
+    grain = make(grain=6.0, seed=1)
+    lightness = tf.fill((200, 32, 32, 1), 0.2)
+    noise = (grain.shown(lightness) - lightness).numpy()[..., 0] * color.L_SCALE
+    sigmas = noise.std(axis=(1, 2))
+    assert sigmas.max() == pytest.approx(6.0, rel=0.1)
+    assert sigmas.min() < 0.3
+    assert sigmas.mean() == pytest.approx(3.0, rel=0.1)
+    assert np.abs(noise.mean(axis=(1, 2))).max() < 1.0
+    one = noise[sigmas.argmax()]
+    assert abs(np.corrcoef(one[:, 1:].ravel(), one[:, :-1].ravel())[0, 1]) < 0.15  # each pixel its own
+
+
+def test_tone_is_a_curve_of_each_picture():
+    model = make(tone=0.3, seed=1)
+    ramp = np.linspace(-1, 1, 41, dtype=np.float32)
+    curves = model.shown(tf.constant(np.tile(ramp, (300, 2, 1))[..., None])).numpy()[..., 0]
+    np.testing.assert_array_equal(curves[:, 0], curves[:, 1])  # of L alone, wherever it is
+    curves = (curves[:, 0] + 1) / 2
+    assert (np.diff(curves, axis=1) >= 0).all()
+    assert curves.min() == 0
+    assert curves.max() == 1
+    # 0.5 + c (L^g - 0.5) at the middle, log g and log c at most 0.3: between these, and near both ends of it.
+    most = np.exp(0.3)
+    ends = [0.5 + most * (0.5**most - 0.5), 0.5 + most * (0.5 ** (1 / most) - 0.5)]
+    assert ends[0] - 1e-5 <= curves[:, 20].min() < ends[0] + 0.03
+    assert ends[1] - 0.03 < curves[:, 20].max() <= ends[1] + 1e-5
+    slope = (curves[:, 21] - curves[:, 19]) / 0.05
+    assert slope.min() < 0.8
+    assert slope.max() > 1.25
+    assert len(np.unique(curves[:, 20])) > 290
+
+
+def test_what_is_shown_depends_on_the_seed_and_is_new_each_time():
+    lightness, _ = color.split(photos(2)[0])
+    first, again, other = (make(tone=0.2, grain=4.0, seed=seed) for seed in (3, 3, 4))
+    once, twice = first.shown(lightness), first.shown(lightness)
+    np.testing.assert_array_equal(again.shown(lightness), once)
+    np.testing.assert_array_equal(again.shown(lightness), twice)
+    assert not np.allclose(once, twice, atol=1e-3)
+    assert not np.allclose(other.shown(lightness), once, atol=1e-3)
+    assert np.abs(once).max() <= 1
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_generator_and_critic_are_shown_the_same_and_the_truth_stays(objective, monkeypatch):
+    model, seen = make(objective, tone=0.2, grain=4.0, seed=0), []
+    # Made anew with the same seed, it draws what the step is going to draw.
+    expected = make(objective, tone=0.2, grain=4.0, seed=0).shown(color.split(photos(2)[0])[0])
+
+    def watched(method):
+        return lambda l, ab, *rest: seen.append((l, ab, rest[-1])) or method(l, ab, *rest)
+
+    for name in ("critic_terms", "generator_terms"):
+        monkeypatch.setattr(model, name, watched(getattr(model, name)))
+    before = model.generator(expected, training=True)["ab"]
+    model.train_step(photos(2))
+    lightness, ab = color.split(photos(2)[0])
+    (critic_l, critic_ab, fake), (l, truth, outputs) = seen
+    for given in (critic_l, l):
+        np.testing.assert_array_equal(given, expected)
+    assert not np.allclose(expected, lightness, atol=1e-2)
+    for given in (critic_ab, truth):
+        np.testing.assert_array_equal(given, ab)
+    for made in (fake, outputs["ab"]):
+        np.testing.assert_allclose(made, before, atol=1e-6)
+
+
+def test_validation_is_shown_photos_as_they_are():
+    plain, aged = make(), make(tone=0.3, grain=8.0, seed=0)
+    aged.set_weights(plain.get_weights())
+    before = state(aged)
+    expected, found = (model.evaluate(batches(5, 2), verbose=0, return_dict=True) for model in (plain, aged))
+    assert found == expected
+    assert same(before, state(aged))
+
+
 def test_clipped_critic_stays_clipped():
     model = make("wgan-clip", clip=0.015)
     model.fit(batches(4, 2), verbose=0, shuffle=False)
@@ -267,7 +359,7 @@ def test_critic_learns_from_real_and_generated_pictures(objective):
     ("objective", "optimizer", "own"),
     [
         ("cgan", keras.optimizers.Adam, {"real_target": 0.8}),
-        ("wgan-gp", keras.optimizers.RMSprop, {"penalty": 3.0, "seed": 7}),
+        ("wgan-gp", keras.optimizers.RMSprop, {"penalty": 3.0}),
         ("wgan-clip", keras.optimizers.RMSprop, {"clip": 0.02}),
     ],
     ids=OBJECTIVES,
@@ -279,6 +371,9 @@ def test_saved_gan_trains_on_as_if_never_saved(objective, optimizer, own, tmp_pa
         "reconstruction_weight": 3.0,
         "classification_weight": 0.25,
         "critic_steps": 2,
+        "tone": 0.2,
+        "grain": 3.0,
+        "seed": 7,
     }
     model = make(objective, dropout=0.5, optimizers=(optimizer(3e-3), optimizer(1e-3)), **shared, **own)
     for _ in range(3):
