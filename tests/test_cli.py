@@ -29,7 +29,8 @@ def test_version_and_help(tmp_path):
 
 def test_recipes(tmp_path):
     said, _ = kcolor("recipes", cwd=tmp_path)
-    assert [line.split()[0] for line in said.splitlines()] == ["gan", "gan-class", "quickstart", "wgan", "wgan-clip"]
+    names = [line.split()[0] for line in said.splitlines()]
+    assert names == ["gan", "gan-class", "quickstart", "small", "wgan", "wgan-clip"]
     assert all(len(line.split()) > 5 for line in said.splitlines())
 
 

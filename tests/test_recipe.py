@@ -56,7 +56,7 @@ def error(*changes, path=None):
 
 
 def test_bundled_recipes_are_these():
-    assert set(BUNDLED) == {"gan", "gan-class", "wgan", "wgan-clip", "quickstart"}
+    assert set(BUNDLED) == {"gan", "gan-class", "wgan", "wgan-clip", "quickstart", "small"}
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -73,6 +73,16 @@ def test_bundled_recipe_has_the_published_values(name):
     assert (network.width, network.depth, network.max_width, network.dropout) == (64, 8, 512, 0.5)
     assert (network.critic_width, network.critic_strided) == (64, 3)
     assert network.critic_batchnorm is critic_batchnorm
+
+
+def test_the_small_recipe_is_of_a_model_that_can_travel_in_the_package():
+    from kcolor import build
+
+    made = recipe.load(BUNDLED["small"])
+    generator = build.generator(made, 6)
+    assert generator.count_params() == 6_966_568
+    assert 2 * generator.count_params() < 15e6
+    assert (made.data.size, made.network.depth, made.classification.weight) == (128, 7, 0.1)
 
 
 @pytest.mark.parametrize("name", BUNDLED)
