@@ -182,7 +182,9 @@ def _dry_run(chosen: "Recipe") -> None:
 @click.argument("photos", nargs=-1, type=click.Path(path_type=Path))
 @click.option("-o", "output", type=click.Path(path_type=Path), default="out", show_default=True, help="Folder.")
 @click.option(
-    "--model", type=click.Path(path_type=Path), help="Run, .keras, SavedModel or .tflite; default the newest run."
+    "--model",
+    type=click.Path(path_type=Path),
+    help="Run, .keras, SavedModel, .tflite, or a model of kcolor's; default the newest run, else that.",
 )
 @click.option("--side-by-side", is_flag=True, help="Write before and after next to each other.")
 @click.option("--split", type=click.Choice(["train", "val", "test"]), help="Colour the photos of the run's own split.")
@@ -191,7 +193,7 @@ def colorize(photos: tuple[Path, ...], output: Path, model: Path | None, side_by
 
     The network sees a small picture; its colours are enlarged and joined with the photo's own lightness.
     """
-    from kcolor import run
+    from kcolor import bundled, run
 
     if bool(photos) == bool(split):
         raise click.UsageError("name photos or folders, or else a --split of the run; not both")
@@ -199,7 +201,9 @@ def colorize(photos: tuple[Path, ...], output: Path, model: Path | None, side_by
         from kcolor import colorize as verb
         from kcolor.colorizer import Colorizer
     given = verb.gather(photos, output)
-    chosen = model or run.newest_finished().path
+    if model is None:
+        model = run.newest_finished().path if split else _default_model()
+    chosen = bundled.find(model)
     pairs = verb.targets(given or verb.held_out(chosen, str(split)), output)
     colorizer = Colorizer.load(chosen)
     click.echo(f"model: {chosen}", err=True)
@@ -216,20 +220,24 @@ def colorize(photos: tuple[Path, ...], output: Path, model: Path | None, side_by
 @click.argument("run_or_model", metavar="[RUN]", required=False, type=click.Path(path_type=Path))
 @click.option("--saved-model", is_flag=True, help="A SavedModel: photos in, photos out; for TensorFlow Serving.")
 @click.option("--tflite", is_flag=True, help="float32 and float16 .tflite files, for LiteRT.")
+@click.option("--half", is_flag=True, help="A .keras file of half the size, for kcolor and Keras: weights in 16 bits.")
 @click.option("-o", "output", type=click.Path(path_type=Path), default="exports", show_default=True)
 @click.option("--name", help="Of the folder in it; default the run's.")
-def export(run_or_model: Path | None, saved_model: bool, tflite: bool, output: Path, name: str | None) -> None:
+def export(
+    run_or_model: Path | None, saved_model: bool, tflite: bool, half: bool, output: Path, name: str | None
+) -> None:
     """Export a RUN's generator (default: the newest finished run's), and prove each artifact equal to it."""
-    from kcolor import run
+    from kcolor import bundled, card, run
 
-    if not (saved_model or tflite):
-        raise click.UsageError("say what to export: --saved-model, --tflite, or both")
-    chosen = run_or_model or run.newest_finished().path
+    if not (saved_model or tflite or half):
+        raise click.UsageError("say what to export: --saved-model, --tflite, --half, or several")
+    chosen = bundled.find(run_or_model) if run_or_model else run.newest_finished().path
     with _quiet_import():
         from kcolor import export as verb
         from kcolor.colorizer import load_generator
     generator = load_generator(chosen)
-    formats = ["saved_model"] * saved_model + ["tflite float32", "tflite float16"] * tflite
+    about = card.of(run.Run(chosen).generator if chosen.is_dir() else chosen) if half else None
+    formats = ["saved_model"] * saved_model + ["tflite float32", "tflite float16"] * tflite + ["keras float16"] * half
     folder = output / (name or verb.default_name(chosen))
 
     def tell(artifact: "verb.Artifact") -> None:
@@ -238,7 +246,7 @@ def export(run_or_model: Path | None, saved_model: bool, tflite: bool, output: P
             f"largest difference from Keras {artifact.largest_difference:.1e} (limit {artifact.limit:g})"
         )
 
-    click.echo(verb.export(generator, folder, formats, source=str(chosen), on_done=tell))
+    click.echo(verb.export(generator, folder, formats, source=str(chosen), about=about, on_done=tell))
 
 
 @cli.command()
@@ -262,14 +270,14 @@ def evaluate(
     limit: int | None,
     output: Path | None,
 ) -> None:
-    """Judge a MODEL: a run (default: the newest finished one), a .keras file, a SavedModel or a .tflite.
+    """Judge a MODEL: a run (default: the newest finished one), a .keras file, an export, or a model of kcolor's own.
 
     Beside every figure of the model stand those of the all-grey answer and of the training photos' mean colour.
     """
-    from kcolor import recipe, run
+    from kcolor import bundled, recipe, run
     from kcolor.manifest import Manifest
 
-    chosen = model or run.newest_finished().path
+    chosen = bundled.find(model) if model else run.newest_finished().path
     own = run.Run(chosen) if run.Run(chosen).info.is_file() else run.owner(chosen)
     with _quiet_import():
         from kcolor import evaluate as verb
@@ -381,6 +389,23 @@ def _tell_of_weights(taken: "Taken") -> None:
     click.echo(f"{taken.weights.name}: {taken.path}")
     if taken.note:
         click.echo(f"note: {taken.note}", err=True)
+
+
+def _default_model() -> Path:
+    """The newest finished run, or else a model that comes with kcolor.
+
+    Raises:
+        RunError: There is neither.
+    """
+    from kcolor import bundled, run
+    from kcolor.errors import RunError
+
+    try:
+        return run.newest_finished().path
+    except RunError:
+        for model in bundled.models():
+            return model
+        raise
 
 
 def _quoted(path: Path) -> str:

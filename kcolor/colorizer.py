@@ -12,10 +12,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kcolor import files
-from kcolor.errors import DataError, RunError
-from kcolor.manifest import Manifest
-from kcolor.run import Run, owner
+from kcolor import bundled, card, files
+from kcolor.errors import RunError
+from kcolor.run import Run
 
 Outputs = dict[str, tf.Tensor]
 
@@ -53,9 +52,12 @@ class Colorizer:
     def load(cls, path: Path) -> "Colorizer":
         """Load a run directory that has finished, a ``.keras`` file, or an exported SavedModel or ``.tflite``.
 
+        Where nothing of that path is there, it may be the bare name of a model that comes with the package.
+
         Raises:
             RunError: There is none, or the file is no such model, or one of another input.
         """
+        path = bundled.find(path)
         if (path / "saved_model.pb").is_file():
             return _saved_model(path)
         if path.suffix == ".tflite" and path.is_file():
@@ -110,11 +112,12 @@ def stochastic(colorizer: Colorizer, seed: int) -> Colorizer:
 
 
 def load_generator(path: Path) -> keras.Model:
-    """The Keras generator of a run directory that has finished, or of a ``.keras`` file.
+    """The Keras generator of a run directory that has finished, of a ``.keras`` file, or of a model of the package.
 
     Raises:
         RunError: There is none, or the file is no such model, or one of another input.
     """
+    path = bundled.find(path)
     file = Run(path).generator if path.is_dir() else path
     if path.is_dir() and not file.exists():
         if Run(path).info.exists():
@@ -122,8 +125,6 @@ def load_generator(path: Path) -> keras.Model:
         if (inside := path / "saved_model").is_dir():
             raise RunError(f"{path}: not a run directory; the export in it is {inside}")
         raise RunError(f"{path}: not a run directory")
-    if not file.exists():
-        raise RunError(f"{file}: no such run or model")
     try:
         generator = keras.models.load_model(file, compile=False)
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
@@ -151,15 +152,11 @@ def _check_input(path: Path, shape: Any) -> int:
 
 
 def _classes(file: Path, generator: keras.Model) -> tuple[str, ...]:
-    """The names of a generator's classes, if it classifies and the run it is from tells them."""
-    run = owner(file)
-    if run is None or "logits" not in generator.output:
+    """The names of a generator's classes, if it classifies and its file or the run it is from tells them."""
+    if "logits" not in generator.output:
         return ()
-    try:
-        classes = Manifest.load(run.manifest).classes
-    except DataError:
-        return ()
-    return tuple(classes) if len(classes) == generator.output["logits"].shape[-1] else ()
+    classes = card.classes(file)
+    return classes if len(classes) == generator.output["logits"].shape[-1] else ()
 
 
 def _saved_model(path: Path) -> Colorizer:

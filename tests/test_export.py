@@ -6,17 +6,19 @@ import json
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 from made import colour
 from PIL import Image
 
-from kcolor import colorize, export
+from kcolor import build, colorize, export, recipe
 from kcolor.colorizer import load_generator, of
 from kcolor.errors import RunError
 from kcolor.export import parity
 
 ALL = list(export.FORMATS)
+KERAS_HALF = "keras float16"
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +114,41 @@ assert not any(name.startswith("Flex") or name == "CUSTOM" for name in names), n
 assert "tensorflow" not in sys.modules
 """
     in_a_fresh_process(code, exported / f"tiny.{precision}.tflite")
+
+
+def test_half_precision_is_a_keras_file(exported, generator):
+    """Plain Keras reads it, as a float32 model whose kernels are rounded to float16 and whose vectors are not."""
+    path = exported / "tiny.keras"
+    made = keras.models.load_model(path, compile=False)
+    for ours, theirs in zip(made.weights, generator.weights, strict=True):
+        assert ours.dtype == theirs.dtype
+        mine, yours = ours.numpy(), theirs.numpy()
+        np.testing.assert_array_equal(mine, yours.astype(np.float16) if mine.ndim > 1 else yours)
+    l = np.random.default_rng(0).uniform(-1, 1, (2, 64, 64, 1)).astype(np.float32)
+    difference = np.abs(made(l)["ab"].numpy() - generator(l)["ab"].numpy()).max()
+    assert 0 < difference <= 1e-2
+    entry = next(e for e in json.loads((exported / "manifest.json").read_text())["artifacts"] if e["path"] == path.name)
+    assert 0 < entry["largest_difference"] <= entry["limit"] == 1e-2
+
+
+def test_the_small_recipe_s_generator_in_half_precision_is_under_15_mb(tmp_path, monkeypatch):
+    monkeypatch.setattr(export.half.parity, "difference", lambda *arguments: 0.0)  # that is for the others
+    small = build.generator(recipe.load(recipe.find("small")), 6)
+    path = tmp_path / "small.keras"
+    export.half.export(small, path)
+    assert path.stat().st_size < min(15e6, 2.02 * small.count_params())
+
+
+def test_weights_beyond_half_precision_are_refused(generator, tmp_path):
+    kernel = generator.get_layer("output_conv").kernel
+    kept = kernel.numpy()
+    kernel.assign(np.full(kernel.shape, 7e4, np.float32))
+    try:
+        with pytest.raises(RunError, match=r"tiny.keras: a weight is beyond what 16 bits can hold \(70000\)"):
+            export.export(generator, tmp_path / "tiny", [KERAS_HALF], source="a test")
+    finally:
+        kernel.assign(kept)
+    assert list((tmp_path / "tiny").iterdir()) == []
 
 
 def test_an_artifact_that_differs_is_refused(generator, tmp_path, monkeypatch):

@@ -13,13 +13,13 @@ PACKAGE = Path(__file__).parents[1] / "kcolor"
 ORDER = [
     ["errors"],
     ["files"],
-    ["color", "figures", "image", "photo", "pictures", "recipe", "run", "weights"],
+    ["bundled", "color", "figures", "image", "photo", "pictures", "recipe", "run", "weights"],
     ["evaluation", "survey"],
     ["dataset", "losses", "manifest", "networks"],
     ["metrics.base"],
     ["metrics.colourfulness", "metrics.delta_e", "metrics.fid", "metrics.lpips", "metrics.psnr", "metrics.ssim"],
     ["metrics"],
-    ["compare", "gan", "prepare", "reading", "trunks"],
+    ["card", "compare", "gan", "prepare", "reading", "trunks"],
     ["pages.charts", "pages.page", "pages.values"],
     ["pages.gallery"],
     ["pages.comparison", "pages.report"],
@@ -31,7 +31,7 @@ ORDER = [
     ["judge"],
     ["evaluate"],
     ["export.parity"],
-    ["export.saved_model"],
+    ["export.half", "export.saved_model"],
     ["export.tflite"],
     ["export"],
     ["cli"],
@@ -77,7 +77,9 @@ def test_only_build_knows_recipe_and_objects():
     assert "networks" not in imported(PACKAGE / "fit.py")
 
 
-@pytest.mark.parametrize("name", ["cli", "compare", "manifest", "pages", "photo", "recipe", "run", "weights"])
+@pytest.mark.parametrize(
+    "name", ["bundled", "card", "cli", "compare", "manifest", "pages", "photo", "recipe", "run", "weights"]
+)
 def test_what_is_to_start_quickly_does_without_tensorflow(name):
     code = f"import sys, kcolor.{name}; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

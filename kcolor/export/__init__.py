@@ -14,9 +14,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from kcolor import __version__, files
+from kcolor import __version__, card, files
 from kcolor.errors import RunError
-from kcolor.export import saved_model, tflite
+from kcolor.export import half, saved_model, tflite
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Artifact:
 
     Args:
         path: Relative to the manifest.
-        format: "saved_model", or "tflite" with its precision.
+        format: "saved_model", or "tflite" or "keras" with its precision.
         bytes: Its size.
         sha256: Of the file; of a folder, the hash of its files' names and hashes.
         largest_difference: From the Keras model, in ab scaled to [-1, 1], measured in a fresh process.
@@ -44,6 +44,7 @@ FORMATS: dict[str, tuple[str, float, Callable[[keras.Model, Path], float]]] = {
     "saved_model": ("saved_model", 1e-4, saved_model.export),
     "tflite float32": ("{name}.float32.tflite", 1e-4, tflite.export_float32),
     "tflite float16": ("{name}.float16.tflite", 1e-2, tflite.export_float16),
+    "keras float16": ("{name}.keras", 1e-2, half.export),
 }
 
 
@@ -53,6 +54,7 @@ def export(
     formats: Sequence[str],
     *,
     source: str,
+    about: card.Card | None = None,
     on_done: Callable[[Artifact], None] = lambda artifact: None,
 ) -> Path:
     """Write a generator in several formats, load each in a fresh process, and compare it with Keras.
@@ -62,6 +64,7 @@ def export(
         folder: Where to; its name is the artifacts' name.
         formats: Keys of `FORMATS`.
         source: What the generator is, for the manifest.
+        about: What is known of it, for the ``.keras`` file to carry.
         on_done: Called with each artifact.
 
     Returns:
@@ -90,6 +93,8 @@ def export(
                     raise RunError(
                         f"{path.name}: differs from Keras by {difference:.2g}, more than {limit:g}; not written"
                     )
+                if about and path.suffix == ".keras":
+                    card.attach(path, about)
                 made.append(Artifact(path.name, name, _size(path), files.digest(path), difference, limit))
             # All is well: now each takes its place.
             for entry in stale:
