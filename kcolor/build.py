@@ -1,13 +1,15 @@
 """From a recipe to the objects it describes: the only module that knows both."""
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
 from kcolor import gan, networks
+from kcolor.colorizer import Colorizer
 from kcolor.dataset import Photos
-from kcolor.errors import RecipeError
+from kcolor.errors import RecipeError, RunError
 from kcolor.manifest import Manifest
 from kcolor.recipe import Recipe
 
@@ -48,6 +50,69 @@ def generator(recipe: Recipe, classes: int) -> keras.Model:
             "--set data.labels=FILE, or do without (--set classification.weight=0)"
         )
     return networks.unet_with_class_branch(classes, **arguments)
+
+
+def check_origin(recipe: Recipe, origin: Colorizer, classes: Sequence[str] | None) -> None:
+    """Make sure that a recipe's generator can start from the weights of another.
+
+    Args:
+        recipe: The recipe.
+        origin: The other.
+        classes: The names of the photos' classes; None where they are not known yet.
+
+    Raises:
+        RunError: It has no weights to train on, or is no generator of kcolor.
+        RecipeError: The recipe means another network, or the photos have no classes for its class branch to learn.
+    """
+    if origin.generator is None:
+        raise RunError(f"{origin.path}: an export cannot be trained on; give the run, or its generator.keras")
+    try:
+        theirs = networks.layout(origin.generator)
+    except ValueError as error:
+        raise RunError(f"{origin.path}: {error}") from error
+    network, width, depth = recipe.network, theirs.widths[0], len(theirs.widths)
+    needed = {"data.size": theirs.size, "network.width": width, "network.depth": depth}
+    given = {"data.size": recipe.data.size, "network.width": network.width, "network.depth": network.depth}
+    if theirs.widths != tuple(min(width * 2**i, network.max_width) for i in range(depth)):
+        needed["network.max_width"], given["network.max_width"] = theirs.widths[-1], network.max_width
+    found = {key: f"{key} = {value}, not {given[key]}" for key, value in needed.items() if value != given[key]}
+    changes = [f"--set {key}={needed[key]}" for key in found]
+    if bool(theirs.classes) != bool(recipe.classification.weight):
+        found["classification.weight"] = "a class branch" if theirs.classes else "no class branch"
+        changes.append(f"--set classification.weight={0.1 if theirs.classes else 0}")
+    if found:
+        raise RecipeError(
+            f"{origin.path}: of another network than the recipe's: it has {'; '.join(found.values())}; "
+            f"to start from it: {' '.join(changes)}"
+        )
+    if theirs.classes and classes is not None and len(classes) < 2:
+        raise RecipeError(
+            f"classification.weight: the photos have no classes, and {origin.path} has a class branch that goes on "
+            "learning; put them in a folder a class, or name a CSV with --set data.labels=FILE"
+        )
+
+
+def start_from(generator: keras.Model, origin: Colorizer, classes: Sequence[str]) -> bool:
+    """Give a generator the weights of another, but for the last layer of the class head where the classes differ.
+
+    Args:
+        generator: As from `generator`, of a recipe that `check_origin` found fit.
+        origin: The other.
+        classes: The names of the photos' classes.
+
+    Returns:
+        Whether that layer was taken, too; classes that are not known count as the same if they are as many.
+
+    Raises:
+        RunError: Its layers are not those of the generator.
+    """
+    same = len(classes) == networks.layout(origin.generator).classes and origin.classes in ((), tuple(classes))
+    same = same or "logits" not in generator.output
+    try:
+        networks.copy_weights(origin.generator, generator, head=same)
+    except ValueError as error:
+        raise RunError(f"{origin.path}: of another network than the recipe's: {error}") from error
+    return same
 
 
 def critic(recipe: Recipe) -> keras.Model:

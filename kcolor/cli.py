@@ -104,9 +104,22 @@ def prepare(folder: Path, output: Path | None, seed: int, changes: tuple[str, ..
 @click.option(
     "--resume", "resuming", is_flag=True, help="Go on with a run that stopped, or that is to have more epochs."
 )
+@click.option(
+    "--from",
+    "origin",
+    type=click.Path(path_type=Path),
+    metavar="MODEL",
+    help="Start from the weights of a run, a .keras file or a model of kcolor's; the critic starts anew.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be trained, and train nothing.")
 def fit(
-    recipe: str | None, data: Path | None, changes: tuple[str, ...], output: Path | None, resuming: bool, dry_run: bool
+    recipe: str | None,
+    data: Path | None,
+    changes: tuple[str, ...],
+    output: Path | None,
+    resuming: bool,
+    origin: Path | None,
+    dry_run: bool,
 ) -> None:
     """Train a colorizer by a RECIPE: a .toml file, or the name of one that comes with kcolor.
 
@@ -114,10 +127,13 @@ def fit(
     kcolor fit recipes/wgan.toml --data images256
     kcolor fit wgan --data images256 --set train.epochs=5 -o runs/short
     kcolor fit --resume -o runs/short --set train.epochs=50
+    kcolor fit small --data album --from runs/small-1
     """  # noqa: D301 - a backspace is how click is told to leave the lines as they are
+    from kcolor import bundled, run
     from kcolor import recipe as recipes
-    from kcolor import run
 
+    if resuming and origin:
+        raise click.UsageError("--from is where a new run starts; one that goes on knows where it started")
     if resuming and dry_run:
         raise click.UsageError("--dry-run shows what a new run would be; it does not go with --resume")
     if recipe is None and not (resuming and output):
@@ -133,8 +149,9 @@ def fit(
         return
     file = recipes.find(str(recipe))
     chosen = recipes.load(file, changes)
+    origin = bundled.find(origin) if origin else None
     if dry_run:
-        _dry_run(chosen)
+        _dry_run(chosen, origin)
         return
     path = output or run.next_path(file.stem)
     if path.exists():
@@ -144,7 +161,7 @@ def fit(
     with _quiet_import():
         from kcolor import fit as verb
     with _stopping(path):
-        done = verb.fit(chosen, manifest, path, name=file.stem)
+        done = verb.fit(chosen, manifest, path, name=file.stem, origin=origin)
     _tell_of_run(done.path)
 
 
@@ -156,13 +173,16 @@ def _resume(chosen: "Recipe", path: Path) -> None:
     _tell_of_run(path)
 
 
-def _dry_run(chosen: "Recipe") -> None:
+def _dry_run(chosen: "Recipe", origin: Path | None) -> None:
     """Print the resolved recipe, the parameter counts and the steps."""
     click.echo(chosen.dump())
     manifest = _prepare(chosen.data, chosen.seed) if chosen.data.folder else None
     with _quiet_import():
         from kcolor import build
         from kcolor import fit as verb
+        from kcolor.colorizer import Colorizer
+    if origin:
+        build.check_origin(chosen, Colorizer.load(origin), manifest.classes if manifest else None)
     classes = len(manifest.classes) if manifest else 205
     generator, critic = build.generator(chosen, classes), build.critic(chosen)
     for name, network in (("generator", generator), ("critic", critic)):

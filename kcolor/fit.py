@@ -3,7 +3,7 @@
 import errno
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ import tensorflow as tf
 from rich.console import Console
 
 from kcolor import build, callbacks, checkpoint, dataset, files, recipe, run
+from kcolor.colorizer import Colorizer
 from kcolor.errors import DataError, RunError
 from kcolor.gan import ColorGAN
 from kcolor.manifest import Manifest
@@ -54,7 +55,15 @@ def plan(chosen: Recipe, manifest: Manifest) -> Plan:
     return Plan(photos, steps, chosen.train.epochs)
 
 
-def fit(chosen: Recipe, manifest: Manifest, path: Path, *, name: str = "recipe", console: Console | None = None) -> Run:
+def fit(
+    chosen: Recipe,
+    manifest: Manifest,
+    path: Path,
+    *,
+    name: str = "recipe",
+    origin: Path | None = None,
+    console: Console | None = None,
+) -> Run:
     """Train a new run from its beginning to its end.
 
     Args:
@@ -62,14 +71,22 @@ def fit(chosen: Recipe, manifest: Manifest, path: Path, *, name: str = "recipe",
         manifest: Its photos.
         path: The run directory to make.
         name: What the recipe is called.
+        origin: A model whose weights the generator starts from (`kcolor.colorizer.Colorizer.load`); the critic starts
+            anew. None: all weights are drawn from the seed.
         console: Where progress is shown.
 
     Raises:
-        KcolorError: See `resume`; or the directory has something in it.
+        KcolorError: See `resume`; or the directory has something in it; or the model to start from is of another
+            network.
         callbacks.Stopped: Ctrl-C or SIGTERM came; everything is saved.
     """
     check_splits(manifest)
+    source = Colorizer.load(origin) if origin else None
+    if source:
+        build.check_origin(chosen, source, manifest.classes)
     model = _model(chosen, manifest)
+    if source:
+        _start(model, source, manifest, console or Console())
     started = run.claim(path)
     with run.locked(started):
         manifest.save(started.manifest)
@@ -79,6 +96,7 @@ def fit(chosen: Recipe, manifest: Manifest, path: Path, *, name: str = "recipe",
             recipe_toml=chosen.dump(),
             seed=chosen.seed,
             manifest_sha256=manifest.sha256,
+            origin={"path": str(source.path.resolve()), "sha256": source.sha256} if source else None,
         )
         _train(chosen, manifest, started, model, console or Console())
     return started
@@ -111,7 +129,8 @@ def resume(chosen: Recipe | None, path: Path, *, console: Console | None = None)
         if manifest.sha256 != info["manifest_sha256"]:
             raise RunError(f"{going.manifest}: changed since the run began; put it back, or begin a new run")
         model = _model(chosen, manifest)
-        _restore(model, going, console or Console())
+        if not _restore(model, going, console or Console()) and "from" in info:
+            _start(model, _origin(going, info["from"]), manifest, console or Console())
         manifest.save(going.manifest)
         files.write_text(going.recipe, chosen.dump())
         finished = int(model.critic_optimizer.iterations) >= plan(chosen, manifest).steps
@@ -196,8 +215,35 @@ def _model(chosen: Recipe, manifest: Manifest) -> ColorGAN:
     return build.color_gan(chosen, len(manifest.classes), plan(chosen, manifest).steps)
 
 
-def _restore(model: ColorGAN, going: Run, console: Console) -> None:
-    """The newest checkpoint that is whole."""
+def _start(model: ColorGAN, source: Colorizer, manifest: Manifest, console: Console) -> None:
+    """Let the generator start from a model's weights."""
+    whole = build.start_from(model.generator, source, manifest.classes)
+    but = "" if whole else "; the last layer of the class head starts anew, as its classes are others"
+    console.print(f"starts from {source.path}{but}", highlight=False, soft_wrap=True)
+
+
+def _origin(going: Run, recorded: Mapping[str, str]) -> Colorizer:
+    """The model that a run starts from, if it is still what it was.
+
+    Raises:
+        RunError: It is not.
+    """
+    gone = f"{going.path}: stopped before its first checkpoint, and {recorded['path']}, which it starts from, "
+    try:
+        source = Colorizer.load(Path(recorded["path"]))
+    except RunError as error:
+        raise RunError(f"{gone}cannot be read; put it back, or begin a new run") from error
+    if source.sha256 != recorded["sha256"]:
+        raise RunError(f"{gone}is another model by now; put it back, or begin a new run")
+    return source
+
+
+def _restore(model: ColorGAN, going: Run, console: Console) -> bool:
+    """Take up the newest checkpoint that is whole; whether there is any.
+
+    Raises:
+        RunError: There are checkpoints, or were, but none is whole.
+    """
     kept = checkpoint.find(going.checkpoints)
     for candidate in kept:
         try:
@@ -205,10 +251,11 @@ def _restore(model: ColorGAN, going: Run, console: Console) -> None:
         except RunError as error:
             console.print(f"{error}; trying the one before", highlight=False, soft_wrap=True)
         else:
-            return
+            return True
     if kept or going.history.exists() or going.generator.exists():
         raise RunError(f"{going.checkpoints}: no whole checkpoint to go on from; begin a new run (another -o)")
-    # Killed before its first checkpoint: the weights as the seed draws them are where it began.
+    # Killed before its first checkpoint: it begins where it began.
+    return False
 
 
 def _train(chosen: Recipe, manifest: Manifest, going: Run, model: ColorGAN, console: Console) -> None:

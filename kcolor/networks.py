@@ -7,10 +7,14 @@ Weights start as Keras' own layers start them, Glorot-uniform (Glorot and Bengio
 implementation. Batch normalization keeps 0.9 of its moving statistics at each step and adds 1e-5 to the variance.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 from keras import layers
+
+# The last layer of the class head: the only one whose shape depends on the classes.
+_HEAD = "classifier_2"
 
 
 def unet(
@@ -111,7 +115,7 @@ def unet_with_class_branch(
     for i, units in enumerate((32 * width, 16 * width)):
         x = layers.Dense(units, activation="relu", dtype=dtype, name=f"classifier_{i}")(x)
         x = layers.Dropout(dropout, dtype=dtype, name=f"classifier_{i}_dropout")(x)
-    logits = layers.Dense(classes, dtype=dtype, name="classifier_2")(x)
+    logits = layers.Dense(classes, dtype=dtype, name=_HEAD)(x)
     logits = layers.Activation("linear", dtype="float32", name="logits")(logits)
     return keras.Model(l, {"ab": ab, "logits": logits}, name="generator")
 
@@ -152,6 +156,62 @@ def patchgan(
     x = _conv(x, 1, "critic_output_conv", dtype, strides=1, padding="valid", use_bias=True)
     scores = layers.Activation("linear", dtype="float32", name="scores")(x)
     return keras.Model([l, ab], scores, name="critic")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the arguments of a generator of this module have been.
+
+    Args:
+        size: Height and width of its pictures.
+        widths: Channels of its encoder blocks.
+        classes: Number of its classes; 0 without the class branch.
+    """
+
+    size: int
+    widths: tuple[int, ...]
+    classes: int
+
+
+def layout(generator: keras.Model) -> Layout:
+    """The layout of a generator as from `unet` or `unet_with_class_branch`.
+
+    Raises:
+        ValueError: It is another model.
+    """
+    filters = {layer.name: getattr(layer, "filters", 0) for layer in generator.layers}
+    widths: list[int] = []
+    while f"encoder_{len(widths)}_conv" in filters:
+        widths.append(filters[f"encoder_{len(widths)}_conv"])
+    if not widths:
+        raise ValueError("no encoder_0_conv in it: not a generator of kcolor")
+    logits = generator.output.get("logits")
+    return Layout(generator.input_shape[1], tuple(widths), 0 if logits is None else logits.shape[-1])
+
+
+def copy_weights(source: keras.Model, target: keras.Model, *, head: bool = True) -> None:
+    """Give a generator the weights of another, the statistics of normalization among them.
+
+    Args:
+        source: Of the same layers, by their names.
+        target: Whose weights are set.
+        head: Also the last layer of the class head, which may be of another number of classes.
+
+    Raises:
+        ValueError: A layer is not in both, or not of one shape; nothing is set.
+    """
+    left, right = (
+        {layer.name: layer.weights for layer in model.layers if layer.weights and (head or layer.name != _HEAD)}
+        for model in (source, target)
+    )
+    pairs: list[tuple[keras.Variable, keras.Variable]] = []
+    for name in left | right:
+        shapes = [[tuple(w.shape) for w in weights.get(name, [])] for weights in (left, right)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(f"the layer {name} has {shapes[0] or 'no'} weights, not {shapes[1] or 'no'}")
+        pairs += zip(left[name], right[name], strict=True)
+    for theirs, ours in pairs:
+        ours.assign(theirs)
 
 
 def _check(size: int, depth: int) -> None:

@@ -4,7 +4,7 @@ import importlib.metadata
 import json
 import platform
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,8 +123,24 @@ def claim(path: Path) -> Run:
     return run
 
 
-def describe(run: Run, *, recipe_name: str, recipe_toml: str, seed: int, manifest_sha256: str) -> None:
+def describe(
+    run: Run,
+    *,
+    recipe_name: str,
+    recipe_toml: str,
+    seed: int,
+    manifest_sha256: str,
+    origin: Mapping[str, str] | None = None,
+) -> None:
     """Write a run's recipe, and then its word on versions, seed and data, by which it is a run.
+
+    Args:
+        run: Whose.
+        recipe_name: What its recipe is called.
+        recipe_toml: The recipe.
+        seed: Its seed.
+        manifest_sha256: Of the manifest's rows.
+        origin: "path" and "sha256" of the model that its generator starts from, if it does.
 
     Raises:
         DataError: It cannot be written.
@@ -134,6 +150,7 @@ def describe(run: Run, *, recipe_name: str, recipe_toml: str, seed: int, manifes
         "recipe": recipe_name,
         "seed": seed,
         "manifest_sha256": manifest_sha256,
+        **({"from": origin} if origin else {}),
         "kcolor": __version__,
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in ("tensorflow", "keras", "numpy")},

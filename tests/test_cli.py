@@ -78,6 +78,8 @@ def test_dry_run_without_photos(tmp_path):
         (["prepare", "nowhere"], "nowhere is not a folder"),
         (["fitt"], "No such command"),
         (["fit", "gan", "--resume", "--dry-run"], "does not go with --resume"),
+        (["fit", "gan", "--resume", "--from", "a"], "--from is where a new run starts"),
+        (["fit", "gan", "--data", ".", "--from", "nowhere"], "nowhere: no such run or model"),
         (["prepare", ".", "--set", "seed=7"], "only keys of the [data] table matter here"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -89,6 +91,14 @@ def test_mistakes_are_one_line_and_status_2(tmp_path, words, said):
     told = [line for line in error.splitlines() if not line.startswith(("Usage:", "Try "))]
     assert len([line for line in told if line.strip()]) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["b.jpg"]
+
+
+def test_dry_run_says_whether_a_model_fits(work, photos, tmp_path):
+    words = ["fit", "wgan", "--data", photos, "--from", "runs/tiny", "--dry-run"]
+    _, error = kcolor(*words, cwd=work, status=2)
+    assert "to start from it: --set data.size=64 --set network.width=4 --set network.depth=4" in error
+    said, _ = kcolor(*words, *error.split("to start from it: ")[1].split(), cwd=work)
+    assert "trainable parameters" in said
 
 
 def test_colorize_with_the_newest_run(work, folder):

@@ -1,7 +1,9 @@
 """Training as a person does it, killed and resumed."""
 
+import dataclasses
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,9 +18,9 @@ import tensorflow as tf
 from made import colour, fill
 from PIL import Image
 
-from kcolor import build, callbacks, checkpoint, colorize, dataset, fit, manifest, recipe
+from kcolor import build, callbacks, checkpoint, colorize, dataset, files, fit, manifest, recipe
 from kcolor.colorizer import Colorizer
-from kcolor.errors import DataError, RunError
+from kcolor.errors import DataError, RecipeError, RunError
 from kcolor.run import Run
 
 NARROW = ["data.size=32", "network.depth=4", "network.width=4", "network.critic_width=4", "network.critic_strided=2"]
@@ -215,6 +217,134 @@ def test_training_learns_its_photos(photos, tmp_path):
     run = fit.fit(narrow("gan", *changes), surveyed(photos), tmp_path / "run")
     first, last = run.read_history()
     assert last["reconstruction"] < 0.7 * first["val_grey_reconstruction"]
+
+
+# From another model's weights.
+
+CLASSIFYING = narrow("gan-class", *SIXTY_FOUR)
+
+
+@pytest.fixture(scope="module")
+def begun(photos, tmp_path_factory):
+    """A finished run with a class branch for two classes."""
+    return fit.fit(CLASSIFYING, surveyed(photos), tmp_path_factory.mktemp("begun") / "run", name="gan-class")
+
+
+def test_a_run_starts_from_another_s_weights(begun, photos, tmp_path, capsys, monkeypatch):
+    """Its generator, before any step, validates as that of the other did after its last one."""
+    validated, ours = [], surveyed(photos)
+
+    def train(chosen, found, going, model, console):
+        data = dataset.evaluation_batches(build.photos(found, "val"), size=64, batch_size=2)
+        validated.append(model.evaluate(data, verbose=0, return_dict=True))
+        assert [int(model.optimizer.iterations), int(model.critic_optimizer.iterations)] == [0, 0]
+
+    monkeypatch.setattr(fit, "_train", train)
+    run = fit.fit(CLASSIFYING.model_copy(update={"seed": 5}), ours, tmp_path / "run", origin=begun.path)
+    last = begun.read_history()[-1]
+    assert validated[0] == {name: pytest.approx(last[f"val_{name}"], rel=1e-5) for name in validated[0]}
+    assert "val_reconstruction" in last
+    source = {"path": str(begun.generator), "sha256": files.digest(begun.generator)}
+    assert run.read_info()["from"] == source
+    assert f"starts from {begun.generator}\n" in capsys.readouterr().out
+    fit.fit(CLASSIFYING.model_copy(update={"seed": 5}), ours, tmp_path / "without")
+    assert validated[1] != validated[0]
+    assert "from" not in Run(tmp_path / "without").read_info()
+
+
+def test_a_run_that_started_from_another_resumes_without_it(begun, photos, tmp_path):
+    """Killed before its first checkpoint it looks the other up again; after it, it needs it no more."""
+    source = tmp_path / "source.keras"
+    shutil.copy(begun.generator, source)
+    whole = fit.fit(CLASSIFYING, surveyed(photos), tmp_path / "whole", origin=source)
+    early = Run(tmp_path / "early")
+    early.path.mkdir()
+    for path in (whole.recipe, whole.info, whole.manifest):
+        shutil.copy(path, early.path)
+    fit.resume(None, early.path)
+    assert_same_run(whole.path, early.path)
+
+    source.write_bytes(source.read_bytes() + b"more")
+    shutil.rmtree(early.checkpoints)
+    for path in (early.history, early.generator):
+        path.unlink()
+    with pytest.raises(RunError, match=r"source.keras, which it starts from, is another model by now"):
+        fit.resume(None, early.path)
+    source.unlink()
+    with pytest.raises(RunError, match=r"source.keras, which it starts from, cannot be read"):
+        fit.resume(None, early.path)
+    fit.resume(CLASSIFYING.model_copy(update={"train": CLASSIFYING.train.model_copy(update={"epochs": 3})}), whole.path)
+    assert len(whole.read_history()) == 3
+
+
+def test_other_classes_get_a_new_head_and_the_rest_is_taken(begun, tmp_path):
+    folder = fill(tmp_path / "photos", [f"{scene}/{i}.png" for scene in ("forest", "meadow", "sea") for i in range(8)])
+    origin = Colorizer.load(begun.path)
+    model = build.color_gan(CLASSIFYING, 3, 8)
+    fresh = model.generator.get_layer("classifier_2").get_weights()
+    assert build.start_from(model.generator, origin, ("forest", "meadow", "sea")) is False
+    for layer in model.generator.layers:
+        expected = fresh if layer.name == "classifier_2" else origin.generator.get_layer(layer.name).get_weights()
+        for ours, theirs in zip(layer.get_weights(), expected, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    # As many, but others; the same; and as many whose names nobody knows.
+    model = build.color_gan(CLASSIFYING, 2, 8)
+    assert build.start_from(model.generator, origin, ("forest", "street")) is False
+    assert build.start_from(model.generator, origin, ("forest", "sea")) is True
+    assert build.start_from(model.generator, dataclasses.replace(origin, classes=()), ("forest", "street")) is True
+    run = fit.fit(CLASSIFYING, surveyed(folder), tmp_path / "run", origin=begun.path)
+    assert Colorizer.load(run.path).classes == ("forest", "meadow", "sea")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (["data.size=128"], ["data.size = 64, not 128", "--set data.size=64"]),
+        (["network.width=8"], ["network.width = 4, not 8", "--set network.width=4"]),
+        (["network.depth=5"], ["network.depth = 4, not 5", "--set network.depth=4"]),
+        (["network.max_width=16"], ["network.max_width = 32, not 16", "--set network.max_width=32"]),
+        (["classification.weight=0"], ["a class branch", "--set classification.weight=0.1"]),
+        (
+            ["network.width=8", "network.max_width=8", "network.depth=6"],
+            ["--set network.width=4 --set network.depth=4 --set network.max_width=32"],
+        ),
+    ],
+    ids=["size", "width", "depth", "max_width", "class branch", "several"],
+)
+def test_a_model_of_another_network_is_refused(begun, photos, tmp_path, changes, told):
+    """In one line, and what it says makes it fit."""
+    chosen = narrow("gan-class", *SIXTY_FOUR, *changes)
+    with pytest.raises(RecipeError) as refused:
+        fit.fit(chosen, surveyed(photos), tmp_path / "run", origin=begun.path)
+    message = str(refused.value)
+    assert message.startswith(f"{begun.generator}: of another network than the recipe's: it has ")
+    assert "\n" not in message
+    for part in told:
+        assert part in message
+    assert not (tmp_path / "run").exists()
+    mended = re.findall(r"--set (\S+)", message)
+    build.check_origin(narrow("gan-class", *SIXTY_FOUR, *changes, *mended), Colorizer.load(begun.path), ["a", "b"])
+
+
+def test_models_that_cannot_be_started_from(begun, photos, tmp_path):
+    plain = fit.fit(narrow("gan", *SIXTY_FOUR, "train.epochs=1"), surveyed(photos), tmp_path / "plain")
+    with pytest.raises(RecipeError, match=r"it has no class branch; to start from it: --set classification.weight=0$"):
+        fit.fit(CLASSIFYING, surveyed(photos), tmp_path / "run", origin=plain.path)
+    bare = fill(tmp_path / "bare", [f"{i}.png" for i in range(16)])
+    with pytest.raises(
+        RecipeError, match=r"the photos have no classes, and .* has a class branch that goes on learning"
+    ):
+        fit.fit(CLASSIFYING, surveyed(bare), tmp_path / "run", origin=begun.path)
+    origin = Colorizer.load(begun.path)
+    with pytest.raises(RunError, match="an export cannot be trained on"):
+        build.check_origin(CLASSIFYING, dataclasses.replace(origin, generator=None), None)
+    other = keras.Sequential([keras.Input((64, 64, 1)), keras.layers.Conv2D(2, 3)])
+    other = keras.Model(other.inputs, {"ab": other.outputs[0]})
+    with pytest.raises(RunError, match="not a generator of kcolor"):
+        build.check_origin(CLASSIFYING, dataclasses.replace(origin, generator=other), None)
+    with pytest.raises(RunError, match="no such run or model"):
+        fit.fit(CLASSIFYING, surveyed(photos), tmp_path / "run", origin=tmp_path / "nowhere")
+    assert not (tmp_path / "run").exists()
 
 
 def test_run_of_another_recipe(photos, tmp_path):
