@@ -1,5 +1,6 @@
 """Writing that leaves the old file or the new one, never half of one."""
 
+import errno
 import hashlib
 import os
 import shutil
@@ -11,6 +12,31 @@ from typing import TextIO
 
 from kcolor.errors import DataError
 
+_WHAT_TO_DO = {
+    errno.ENOENT: "look at the name",
+    errno.EACCES: "change its permissions, or ask who may",
+    errno.EPERM: "change its permissions, or ask who may",
+    errno.EROFS: "choose another place",
+    errno.ENOSPC: "make room, and run it again",
+    errno.EDQUOT: "make room, and run it again",
+    errno.EFBIG: "choose another place",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
+
+
+def shown(name: str | Path) -> str:
+    """A file's name as messages tell it: in one line, whatever is in it.
+
+    Line breaks, other control characters and bytes that are no UTF-8 are told by their number.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(name))
+
+
+def reason(error: Exception) -> str:
+    """What the system says went wrong, and what can be done about it."""
+    said = getattr(error, "strerror", None) or " ".join(str(error).split())
+    return f"{said}; {_WHAT_TO_DO.get(getattr(error, 'errno', None) or 0, 'mend that, and run it again')}"
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -20,7 +46,8 @@ def replacing(path: Path) -> Iterator[Path]:
     `path` is as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:100]}."))
+    # Cut, since a name has room for 255 bytes, and a letter may take four.
+    folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:40]}."))
     try:
         temporary = folder / path.name
         yield temporary

@@ -1,3 +1,4 @@
+import errno
 import os
 
 import pytest
@@ -54,3 +55,23 @@ def test_where_nothing_can_be_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="cannot be written"):
         files.write_text(tmp_path / "file" / "a.txt", "text")
+
+
+def test_names_are_told_in_one_line():
+    assert files.shown("rue de l'été 世界.jpg") == "rue de l'été 世界.jpg"
+    odd = os.fsdecode(b"a\nb\x1b[31m\xff\xe2\x80\xa8.jpg")
+    assert files.shown(odd) == "a\\nb\\x1b[31m\\udcff\\u2028.jpg"
+    assert files.shown(odd).encode("utf-8")
+
+
+def test_reasons_say_what_to_do():
+    assert files.reason(OSError(errno.ENOSPC, "No space left on device")) == (
+        "No space left on device; make room, and run it again"
+    )
+    assert files.reason(ValueError("embedded\nnull byte")) == "embedded null byte; mend that, and run it again"
+
+
+@pytest.mark.parametrize("name", ["a" * 255, "世" * 85, "😀" * 63], ids=["latin", "chinese", "emoji"])
+def test_names_of_full_length_can_be_written(tmp_path, name):
+    files.write_text(tmp_path / name, "text")
+    assert os.listdir(tmp_path) == [name]  # noqa: PTH208
