@@ -38,7 +38,7 @@ def rgb_to_lab(rgb: tf.Tensor) -> tf.Tensor:
     """Convert sRGB to CIE Lab.
 
     Args:
-        rgb: (..., 3), uint8 in 0..255 or floating in 0..1.
+        rgb: (..., 3), uint8 in 0..255, uint16 in 0..65535 or floating in 0..1.
 
     Returns:
         (..., 3) float32 in CIE units: L in 0..100.
@@ -66,7 +66,7 @@ def split(rgb: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Take a picture apart into what the generator is given and what it has to predict.
 
     Args:
-        rgb: (..., 3), uint8 in 0..255 or floating in 0..1.
+        rgb: (..., 3), uint8 in 0..255, uint16 in 0..65535 or floating in 0..1.
 
     Returns:
         ``l`` (..., 1) and ``ab`` (..., 2), float32, scaled to [-1, 1].
@@ -79,25 +79,26 @@ def lightness(rgb: tf.Tensor) -> tf.Tensor:
     """The ``l`` of `split` alone, at half the cost.
 
     Args:
-        rgb: (..., 3), uint8 in 0..255 or floating in 0..1.
+        rgb: (..., 3), uint8 in 0..255, uint16 in 0..65535 or floating in 0..1.
     """
     y = _products(_linear(rgb), _RELATIVE_XYZ_FROM_RGB[:, 1:2])[0]
     return ((116.0 * _cube_root(y) - 16.0) / L_SCALE - 1.0)[..., tf.newaxis]
 
 
-def merge(l: tf.Tensor, ab: tf.Tensor) -> tf.Tensor:
+def merge(l: tf.Tensor, ab: tf.Tensor, dtype: tf.DType = tf.uint8) -> tf.Tensor:
     """Join lightness and colour into a picture; the inverse of `split`.
 
     Args:
         l: (..., 1), scaled to [-1, 1].
         ab: (..., 2), scaled to [-1, 1].
+        dtype: tf.uint8 or tf.uint16.
 
     Returns:
-        (..., 3) uint8 sRGB; colours outside the gamut are clipped channel by channel.
+        (..., 3) sRGB of this type; colours outside the gamut are clipped channel by channel.
     """
     lightness = (tf.cast(l, tf.float32) + 1.0) * L_SCALE
     rgb = lab_to_rgb(tf.concat([lightness, tf.cast(ab, tf.float32) * AB_SCALE], axis=-1))
-    return tf.cast(tf.round(tf.clip_by_value(rgb, 0.0, 1.0) * 255.0), tf.uint8)
+    return tf.cast(tf.round(tf.clip_by_value(rgb, 0.0, 1.0) * dtype.max), dtype)
 
 
 # From here on a picture is a plane for each channel. Three channels that lie side by side in memory cannot be computed
@@ -105,12 +106,13 @@ def merge(l: tf.Tensor, ab: tf.Tensor) -> tf.Tensor:
 
 
 def _linear(rgb: tf.Tensor) -> list[tf.Tensor]:
-    """The planes of sRGB, uint8 or in 0..1, without its gamma."""
+    """The planes of sRGB, uint8, uint16 or in 0..1, without its gamma."""
     rgb = tf.convert_to_tensor(rgb)
     if rgb.dtype == tf.uint8:
         table = tf.constant(_LEVELS, tf.float32)
         return [tf.gather(table, tf.cast(plane, tf.int32)) for plane in tf.unstack(rgb, axis=-1)]
-    return [_without_gamma(plane) for plane in tf.unstack(tf.cast(rgb, tf.float32), axis=-1)]
+    most = float(rgb.dtype.max) if rgb.dtype == tf.uint16 else 1.0
+    return [_without_gamma(plane) for plane in tf.unstack(tf.cast(rgb, tf.float32) / most, axis=-1)]
 
 
 def _without_gamma(plane: tf.Tensor) -> tf.Tensor:

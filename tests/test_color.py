@@ -62,6 +62,16 @@ def test_merge_undoes_split_exactly():
     np.testing.assert_array_equal(color.merge(*color.split(COLOURS)), COLOURS)
 
 
+def test_16_bits_come_back_nearly_exactly():
+    deep = np.random.default_rng(0).integers(0, 65536, (64, 64, 3), np.uint16)
+    back = color.merge(*color.split(deep), tf.uint16)
+    assert back.dtype == tf.uint16
+    assert np.abs(back.numpy().astype(int) - deep).max() <= 8  # float32, steep near black
+    np.testing.assert_allclose(color.rgb_to_lab(deep), skimage.color.rgb2lab(deep / 65535), atol=2e-3)
+    np.testing.assert_allclose(color.lightness(deep), color.split(deep)[0], atol=1e-5)
+    np.testing.assert_array_equal(color.merge(*color.split(deep)), np.round(deep / 257))
+
+
 def test_rgb_of_lab_is_that_of_scikit_image():
     lab = skimage.color.rgb2lab(COLOURS[::7])
     np.testing.assert_allclose(color.lab_to_rgb(lab), skimage.color.lab2rgb(lab), rtol=0, atol=1e-4)
