@@ -208,18 +208,34 @@ def _dry_run(chosen: "Recipe", origin: Path | None) -> None:
 )
 @click.option("--side-by-side", is_flag=True, help="Write before and after next to each other.")
 @click.option("--split", type=click.Choice(["train", "val", "test"]), help="Colour the photos of the run's own split.")
-def colorize(photos: tuple[Path, ...], output: Path, model: Path | None, side_by_side: bool, split: str | None) -> None:
+@click.option("--max-pixels", type=click.IntRange(min=1), help="Refuse larger photos; default 200 million.")
+def colorize(
+    photos: tuple[Path, ...],
+    output: Path,
+    model: Path | None,
+    side_by_side: bool,
+    split: str | None,
+    max_pixels: int | None,
+) -> None:
     """Colour PHOTOS, files or folders, at their own size.
 
-    The network sees a small picture; its colours are enlarged and joined with the photo's own lightness.
+    The network sees a small picture; its colours are enlarged and joined with the photo's own lightness. Format, bits,
+    transparency, EXIF, XMP and the time of the file are kept, and a note in XMP says that the colours are made.
     """
+    import logging
+    import warnings
+
     from kcolor import bundled, run
 
     if bool(photos) == bool(split):
         raise click.UsageError("name photos or folders, or else a --split of the run; not both")
     with _quiet_import():
         from kcolor import colorize as verb
+        from kcolor import photo
         from kcolor.colorizer import Colorizer
+    # What Pillow finds odd in a file that it can read is of no use to who reads the output.
+    warnings.filterwarnings("ignore", module="PIL")
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
     given = verb.gather(photos, output)
     if model is None:
         model = run.newest_finished().path if split else _default_model()
@@ -228,9 +244,15 @@ def colorize(photos: tuple[Path, ...], output: Path, model: Path | None, side_by
     colorizer = Colorizer.load(chosen)
     click.echo(f"model: {chosen}", err=True)
     failed = 0
-    for outcome in _tracked(verb.colorize_files(colorizer, pairs, side_by_side=side_by_side), len(pairs)):
+    outcomes = verb.colorize_files(
+        colorizer, pairs, side_by_side=side_by_side, max_pixels=max_pixels or photo.MAX_PIXELS
+    )
+    for outcome in _tracked(outcomes, len(pairs)):
         failed += outcome.error is not None
-        click.echo(f"kcolor: {outcome.error}" if outcome.error else outcome.target, err=bool(outcome.error))
+        # Names as they are, whatever bytes they are of: what reads them is to find the files.
+        click.echo(
+            f"kcolor: {outcome.error}" if outcome.error else os.fsencode(outcome.target), err=bool(outcome.error)
+        )
     if failed:
         others = "; the others were" if failed < len(pairs) else ""
         raise KcolorError(f"{failed} of {len(pairs)} photos could not be coloured{others}")

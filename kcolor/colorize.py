@@ -4,14 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 
-from kcolor import color, image, photo
+from kcolor import color, files, image, photo
 from kcolor.colorizer import Colorizer
 from kcolor.errors import DataError
 from kcolor.manifest import Manifest
-from kcolor.run import Run
+from kcolor.run import Run, owner
 from kcolor.survey import candidates
 
 
@@ -48,13 +47,14 @@ def join(rgb: tf.Tensor, ab: tf.Tensor) -> tf.Tensor:
     """Enlarge ab to a photograph's size and join it with the photograph's own L.
 
     Args:
-        rgb: (..., height, width, 3) uint8, one photograph or several.
+        rgb: (..., height, width, 3) uint8 or uint16, one photograph or several.
         ab: (..., size, size, 2), scaled to [-1, 1].
 
     Returns:
-        (..., height, width, 3) uint8.
+        (..., height, width, 3) of the photograph's type.
     """
-    return color.merge(color.lightness(rgb), tf.image.resize(ab, tf.shape(rgb)[-3:-1]))
+    rgb = tf.convert_to_tensor(rgb)
+    return color.merge(color.lightness(rgb), tf.image.resize(ab, tf.shape(rgb)[-3:-1]), rgb.dtype)
 
 
 @dataclass(frozen=True)
@@ -107,12 +107,12 @@ def gather(sources: Sequence[Path], output: Path) -> list[tuple[Path, Path]]:
             if made != root and made.is_relative_to(root):
                 places = [place for place in places if not (root / place).is_relative_to(made)]
             if not places:
-                raise DataError(f"{source}: no photographs in this folder")
+                raise DataError(f"{files.shown(source)}: no photographs in this folder")
             found += [(source / place, place) for place in places]
         elif source.exists():
             found.append((source, Path(source.name)))
         else:
-            raise DataError(f"{source}: no such file")
+            raise DataError(f"{files.shown(source)}: no such file")
     return found
 
 
@@ -131,37 +131,56 @@ def targets(photographs: Sequence[tuple[Path, Path]], folder: Path) -> list[tupl
     for source, place in photographs:
         target = folder / (place if place.suffix.lower() in photo.WRITTEN else place.with_suffix(".png"))
         if target in owners:
-            raise DataError(f"{source} and {owners[target]} would both become {target}; colour them apart (-o)")
+            both = f"{files.shown(source)} and {files.shown(owners[target])}"
+            raise DataError(f"{both} would both become {files.shown(target)}; colour them apart (-o)")
         if target.resolve() in originals:
-            raise DataError(f"{target}: would be written over; name another directory with -o")
+            raise DataError(f"{files.shown(target)}: would be written over; name another directory with -o")
         owners[target] = source
     return [(source, target) for target, source in owners.items()]
 
 
 def colorize_files(
-    colorizer: Colorizer, pairs: Sequence[tuple[Path, Path]], *, side_by_side: bool = False
+    colorizer: Colorizer,
+    pairs: Sequence[tuple[Path, Path]],
+    *,
+    side_by_side: bool = False,
+    max_pixels: int = photo.MAX_PIXELS,
 ) -> Iterator[Outcome]:
     """Colour photographs one after the other; one that fails does not stop the rest.
+
+    Each keeps its own lightness, in 16 bits where it has them, and what its file says; a note in XMP says where the
+    colours are from.
 
     Args:
         colorizer: A trained generator.
         pairs: Each photograph, and the file to write.
         side_by_side: Write the grey picture and the coloured one next to each other.
+        max_pixels: The most pixels that a photograph may have.
 
     Yields:
         What became of each.
     """
+    note = photo.Note(_name_of(colorizer), colorizer.sha256)
     for source, target in pairs:
         try:
-            rgb = photo.read(source)
-            coloured = colorize(colorizer, tf.constant(rgb)).numpy()
+            photograph = photo.read(source, max_pixels=max_pixels)
+            rgb = tf.constant(photograph.rgb)
+            ab = predict(colorizer, tf.constant(photograph.rgb8))["ab"]
+            coloured = photograph.with_rgb(join(rgb, ab).numpy())
             if side_by_side:
-                grey = join(tf.constant(rgb), tf.zeros((1, 1, 2))).numpy()
-                coloured = np.concatenate([grey, coloured], axis=1)
-            photo.write(target, coloured)
+                grey = photograph.with_rgb(join(rgb, tf.zeros((1, 1, 2))).numpy())
+                coloured = grey.beside(coloured)
+            photo.write(target, coloured, note=note)
         except DataError as error:
             yield Outcome(source, None, str(error))
         except (MemoryError, tf.errors.ResourceExhaustedError):
-            yield Outcome(source, None, f"{source}: too large for this machine's memory")
+            yield Outcome(source, None, f"{files.shown(source)}: too large for this machine's memory; make it smaller")
         else:
             yield Outcome(source, target)
+
+
+def _name_of(colorizer: Colorizer) -> str:
+    """A model by its run and its place in it, or by its own name: nothing of where they lie."""
+    path = colorizer.path.resolve()
+    run = owner(path)
+    return path.relative_to(run.path.parent).as_posix() if run else path.name

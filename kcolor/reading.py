@@ -122,9 +122,9 @@ def read(root: Path, photos: Sequence[Photo], size: int | None) -> Iterator[Read
 
     def one(wanted: Photo) -> Read:
         try:
-            rgb = photo.read(root / wanted.path)
+            rgb = photo.read(root / wanted.path).rgb8
         except DataError as error:
-            return Read(wanted, None, str(error).removeprefix(f"{root / wanted.path}: "))
+            return Read(wanted, None, str(error).removeprefix(f"{files.shown(root / wanted.path)}: "))
         except MemoryError:
             return Read(wanted, None, "too large for this machine's memory")
         if rgb.shape[:2] != (wanted.height, wanted.width):

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from kcolor import files, photo
 from kcolor.errors import DataError
+from kcolor.photo import Photograph
 
 SURVEY_VERSION = 1
 SURVEY_HEADER = {"kcolor_survey": SURVEY_VERSION}
@@ -294,12 +295,19 @@ def _examine(folder: Path, candidate: Candidate) -> Facts:
                 return Facts(*candidate, width, height, orientation, fault, toned)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError):
         return nothing._replace(fault="too large")
+    except UnidentifiedImageError:
+        return nothing._replace(fault="format") if _is_heic(folder / candidate.path) else nothing
     except OSError as error:
         # Pillow's complaints have no number. What the system says, such as a permission denied, is no fact about the
         # picture and may pass without the file changing, so it is asked again next time.
         return nothing if error.errno is None else nothing._replace(mtime_ns=NEVER_REUSED)
     except Exception:  # a damaged picture can make Pillow raise almost anything
         return nothing
+
+
+def _is_heic(path: Path) -> bool:
+    with path.open("rb") as file:
+        return photo.sniff(file.read(photo.HEAD)) == "HEIF"
 
 
 def _examine_image(image: Image.Image) -> tuple[int, int, int, str, bool]:
@@ -356,3 +364,12 @@ def _rgb_to_lab(rgb: np.ndarray) -> np.ndarray:
     xyz = linear @ RGB_TO_XYZ.T
     x, y, z = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16.0 / 116.0).T
     return np.stack([116.0 * y - 16.0, 500.0 * (x - y), 200.0 * (y - z)], axis=1)
+
+
+def has_colour(photograph: Photograph) -> bool:
+    """Whether a photograph has colours already, by the rules of the survey: neither grey nor a toned monochrome.
+
+    A photograph in colour that is of a single hue, such as of mist, is taken for a toned one: see `TONED_RESIDUAL`.
+    """
+    grey, toned = judge_colour(Image.fromarray(photograph.rgb8))
+    return not (grey or toned)

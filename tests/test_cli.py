@@ -120,6 +120,29 @@ def test_colorize_says_which_photo_failed(work, folder):
     assert "1 of 3 photos could not be coloured" in told
 
 
+def test_colorize_takes_any_name_and_names_what_is_too_large(work, folder):
+    names = [b"line\nbreak.png", b"caf\xe9.png", b"-o.png"]
+    fill(folder, ["a.png"])
+    for name in names:
+        (folder / os.fsdecode(name)).write_bytes((folder / "a.png").read_bytes())
+    (folder / "a.png").unlink()
+    (folder / os.fsdecode(b"broken\n\xff.png")).write_bytes(b"broken")
+    Image.new("RGB", (65, 64)).save(folder / "large.png")
+    out = folder.parent / "out"
+    words = ["colorize", folder, "-o", out, "--max-pixels", "4096"]
+    done = subprocess.run([sys.executable, "-m", "kcolor", *words], capture_output=True, check=False, cwd=work)
+    assert done.returncode == 2, done.stderr
+    assert out.exists(), done.stderr.decode()
+    assert sorted(os.fsencode(path.name) for path in out.iterdir()) == sorted(names)
+    assert sorted(done.stdout.splitlines()) == sorted(
+        line for name in names for line in (os.fsencode(out) + b"/" + name).splitlines()
+    )
+    failed = [line for line in done.stderr.decode().splitlines() if line.startswith(f"kcolor: {folder}")]
+    assert len(failed) == 2
+    assert failed[0].startswith(f"kcolor: {folder}/broken\\n\\udcff.png: not a photograph that can be read")
+    assert failed[1].startswith(f"kcolor: {folder}/large.png: too large: 65x64 is 4,160 pixels")
+
+
 def test_export(work, tmp_path):
     said, _ = kcolor("export", "--saved-model", "-o", tmp_path / "exports", cwd=work)
     assert "largest difference from Keras" in said

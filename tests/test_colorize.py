@@ -1,4 +1,5 @@
 import contextlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from made import colour, fill
 from PIL import Image
 from skimage.color import rgb2lab
 
-from kcolor import color, colorize, photo
+from kcolor import color, colorize, files, photo
 from kcolor.colorizer import Colorizer, load_generator
 from kcolor.errors import DataError, KcolorError, RunError
 
@@ -90,8 +91,9 @@ def test_what_was_coloured_before_is_not_taken_again(folder):
 
 
 def test_formats_that_cannot_be_written_become_png(folder):
-    pairs = colorize.targets([(folder / "scan", Path("scan")), (folder / "a.heic", Path("a.heic"))], folder / "out")
-    assert [target.name for _, target in pairs] == ["scan.png", "a.png"]
+    names = ["scan", "a.gif", "b.jp2", "c.heic", "d.AVIF"]
+    pairs = colorize.targets([(folder / name, Path(name)) for name in names], folder / "out")
+    assert [target.name for _, target in pairs] == ["scan.png", "a.png", "b.png", "c.heic", "d.AVIF"]
 
 
 def test_one_broken_photo_does_not_stop_the_rest(colorizer, folder):
@@ -109,10 +111,53 @@ def test_side_by_side(colorizer, folder):
     fill(folder, ["a.png"])
     pairs = [(folder / "a.png", folder.parent / "out.png")]
     list(colorize.colorize_files(colorizer, pairs, side_by_side=True))
-    both = photo.read(folder.parent / "out.png")
+    both = photo.read(folder.parent / "out.png").rgb
     assert both.shape == (64, 128, 3)
     assert np.ptp(both[:, :64].astype(int), axis=2).max() <= 1
-    np.testing.assert_array_equal(both[:, 64:], colorize.colorize(colorizer, photo.read(folder / "a.png")))
+    np.testing.assert_array_equal(both[:, 64:], colorize.colorize(colorizer, photo.read(folder / "a.png").rgb))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("side_by_side", [False, True])
+def test_16_bits_of_lightness_are_kept(colorizer, folder, suffix, side_by_side):
+    """A scan of which 8 bits would leave a few steps, far from black and white."""
+    grey = np.linspace(30000, 32000, 64 * 64).reshape(64, 64).astype(np.uint16)
+    Image.fromarray(grey).save(folder / f"a{suffix}")
+    out = folder.parent / f"out{suffix}"
+    pairs = [(folder / f"a{suffix}", out)]
+    assert [o.error for o in colorize.colorize_files(colorizer, pairs, side_by_side=side_by_side)] == [None]
+    made = photo.read(out).rgb
+    assert made.dtype == np.uint16
+    assert made.shape == (64, 128 if side_by_side else 64, 3)
+    coloured = made[:, -64:]
+    assert np.abs(rgb2lab(coloured / 65535)[..., 0] - rgb2lab(np.dstack([grey] * 3) / 65535)[..., 0]).max() < 0.01
+    assert len(np.unique(coloured[..., 0])) > 1000
+
+
+def test_what_the_file_says_is_kept_and_the_colours_are_owned_up_to(colorizer, folder, finished):
+    rgba = np.dstack([np.asarray(colour(64)), np.arange(64, dtype=np.uint8)[None].repeat(64, 0)])
+    exif = Image.Exif()
+    exif[0x010E], exif[0x0112] = "a caption", 6
+    Image.fromarray(rgba).save(folder / "a.png", exif=exif)
+    os.utime(folder / "a.png", (0, 1000))
+    out = folder.parent / "out.png"
+    list(colorize.colorize_files(colorizer, [(folder / "a.png", out)]))
+    read = photo.read(out)
+    np.testing.assert_array_equal(read.alpha, np.rot90(rgba[..., 3], -1))
+    assert read.mtime_ns == 1000 * 10**9
+    with Image.open(out) as opened:
+        assert opened.getexif()[0x010E] == "a caption"
+    assert b'kcolor:Model="tiny/generator.keras"' in read.xmp
+    assert files.digest(finished.generator).encode() in read.xmp
+    assert str(finished.path.parent).encode() not in out.read_bytes()
+
+
+def test_the_limit_of_pixels(colorizer, folder):
+    fill(folder, ["a.png"])
+    out = folder.parent / "out.png"
+    (outcome,) = colorize.colorize_files(colorizer, [(folder / "a.png", out)], max_pixels=64 * 64 - 1)
+    assert "a.png: too large: 64x64 is 4,096 pixels, and no more than 4,095 are read" in str(outcome.error)
+    assert not out.exists()
 
 
 def test_the_run_s_held_out_photos(finished):

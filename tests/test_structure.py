@@ -13,6 +13,10 @@ PACKAGE = Path(__file__).parents[1] / "kcolor"
 ORDER = [
     ["errors"],
     ["files"],
+    ["photo.exif", "photo.formats", "photo.icc", "photo.sixteen", "photo.xmp"],
+    ["photo.photograph", "photo.tiff"],
+    ["photo.decoding"],
+    ["photo.encoding"],
     ["bundled", "color", "figures", "image", "photo", "pictures", "recipe", "run", "weights"],
     ["evaluation", "survey"],
     ["dataset", "losses", "manifest", "networks"],

@@ -12,7 +12,8 @@ from PIL import Image
 
 from kcolor import manifest, survey
 from kcolor.errors import DataError
-from kcolor.survey import judge_colour
+from kcolor.photo import Photograph
+from kcolor.survey import has_colour, judge_colour
 
 
 @pytest.fixture
@@ -46,6 +47,8 @@ def test_each_kind_of_file(folder):
     photo.save(folder / "phone.jpg", "MPO", save_all=True, append_images=[colour(seed=1)])
     photo.convert("RGBA").save(folder / "alpha.png")
     photo.save(folder / "scan.tif")
+    photo.save(folder / "phone.avif")
+    (folder / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99))
     photo.save(folder / "tiff_inside.jpg", "TIFF")
     photo.save(folder / "png_inside.jpg", "PNG")
     photo.convert("L").save(folder / "one.jpg")
@@ -70,7 +73,9 @@ def test_each_kind_of_file(folder):
     assert reasons(make(folder)) == {
         **dict.fromkeys(["good.jpg", "UPPER.JPG", "good.bmp", "good.webp", "cmyk.jpg", "palette.png"], ""),
         **dict.fromkeys(["two.gif", "phone.jpg", "alpha.png", "png_inside.jpg", "just.png"], ""),
-        **dict.fromkeys(["scan.tif", "tiff_inside.jpg", "two.webp", "palette.bmp"], "format"),
+        **dict.fromkeys(
+            ["scan.tif", "phone.avif", "phone.heic", "tiff_inside.jpg", "two.webp", "palette.bmp"], "format"
+        ),
         **dict.fromkeys(["one.jpg", "bits.png", "la.png", "three.png", "grey_palette.png"], "grey"),
         **dict.fromkeys(["deep.png", "noise.jpg"], "grey"),
         **dict.fromkeys(["cut.jpg", "cut_end.jpg", "cut.png", "empty.jpg", "text.jpg"], "unreadable"),
@@ -347,3 +352,17 @@ def test_few_files_are_surveyed_in_process(folder, decoded, tmp_path):
     fill(folder, ["a.png"])
     survey.survey(folder, tmp_path / "survey.jsonl", workers=8)
     assert decoded == ["a.png"]
+
+
+def test_photographs_that_have_colour():
+    for picture, truth in [
+        (colour(), True),
+        (colour(seed=3), True),
+        (misty(), True),
+        (sepia(), False),
+        (noisy_grey(96, 3), False),
+        (colour().convert("L").convert("RGB"), False),
+    ]:
+        rgb = np.asarray(picture)
+        assert has_colour(Photograph(rgb)) == truth
+        assert has_colour(Photograph(rgb.astype(np.uint16) * 257)) == truth
