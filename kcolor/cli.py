@@ -29,6 +29,8 @@ _OUT = {"format": "of a format that training does not read", "small": "too small
 
 # As in kcolor.protocols, which is TensorFlow.
 PROTOCOLS = ["rgb", "native", "paper"]
+# As in kcolor.upsample, likewise.
+UPSAMPLERS = ["guided", "bilinear"]
 # As in kcolor.weights.
 WEIGHTS = ["inception", "vgg16"]
 
@@ -207,6 +209,13 @@ def _dry_run(chosen: "Recipe", origin: Path | None) -> None:
     help="Run, .keras, SavedModel, .tflite, or a model of kcolor's; default the newest run, else that.",
 )
 @click.option("--side-by-side", is_flag=True, help="Write before and after next to each other.")
+@click.option(
+    "--upsample",
+    type=click.Choice(UPSAMPLERS),
+    default="guided",
+    show_default=True,
+    help="How the network's colours are enlarged: along the photo's own edges, or smoothly.",
+)
 @click.option("--split", type=click.Choice(["train", "val", "test"]), help="Colour the photos of the run's own split.")
 @click.option("--max-pixels", type=click.IntRange(min=1), help="Refuse larger photos; default 200 million.")
 def colorize(
@@ -214,13 +223,15 @@ def colorize(
     output: Path,
     model: Path | None,
     side_by_side: bool,
+    upsample: str,
     split: str | None,
     max_pixels: int | None,
 ) -> None:
     """Colour PHOTOS, files or folders, at their own size.
 
-    The network sees a small picture; its colours are enlarged and joined with the photo's own lightness. Format, bits,
-    transparency, EXIF, XMP and the time of the file are kept, and a note in XMP says that the colours are made.
+    The network sees a small picture; its colours are enlarged and joined with the photo's own lightness. Where a screen
+    cannot show the colour, it gets paler, not lighter or darker. Format, bits, transparency, EXIF, XMP and the time of
+    the file are kept, and a note in XMP says that the colours are made.
     """
     import logging
     import warnings
@@ -233,6 +244,7 @@ def colorize(
         from kcolor import colorize as verb
         from kcolor import photo
         from kcolor.colorizer import Colorizer
+        from kcolor.upsample import UPSAMPLERS as KNOWN
     # What Pillow finds odd in a file that it can read is of no use to who reads the output.
     warnings.filterwarnings("ignore", module="PIL")
     logging.getLogger("PIL").setLevel(logging.CRITICAL)
@@ -245,7 +257,11 @@ def colorize(
     click.echo(f"model: {chosen}", err=True)
     failed = 0
     outcomes = verb.colorize_files(
-        colorizer, pairs, side_by_side=side_by_side, max_pixels=max_pixels or photo.MAX_PIXELS
+        colorizer,
+        pairs,
+        side_by_side=side_by_side,
+        upsampler=KNOWN[upsample],
+        max_pixels=max_pixels or photo.MAX_PIXELS,
     )
     for outcome in _tracked(outcomes, len(pairs)):
         failed += outcome.error is not None

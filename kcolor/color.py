@@ -28,6 +28,10 @@ _RGB_FROM_RELATIVE_XYZ = np.linalg.inv(_RELATIVE_XYZ_FROM_RGB)
 _LAB_FROM_F = np.array([[0.0, 500.0, 0.0], [116.0, -500.0, 200.0], [0.0, 0.0, -200.0]])
 _F_FROM_LAB = np.linalg.inv(_LAB_FROM_F)
 _DELTA = 6.0 / 29.0
+# Half a level below the darkest and above the lightest of 8 bits, without gamma: what is rounded to a level that exists.
+_DARKEST, _LIGHTEST = -0.5 / 255.0 / 12.92, ((1.0 + 0.5 / 255.0 + 0.055) / 1.055) ** 2.4
+# How exactly the edge of the gamut is found. A level of the darkest colours is little chroma: ten would miss it by 13.
+_HALVINGS = 14
 # The 256 levels of sRGB without their gamma.
 _LEVELS = np.where(
     np.arange(256) > 0.04045 * 255.0, ((np.arange(256) / 255.0 + 0.055) / 1.055) ** 2.4, np.arange(256) / 255.0 / 12.92
@@ -57,9 +61,9 @@ def lab_to_rgb(lab: tf.Tensor) -> tf.Tensor:
     Returns:
         (..., 3) float32; within 0..1 where the colour is inside the sRGB gamut, beyond it elsewhere.
     """
-    l, a, b = tf.unstack(tf.cast(lab, tf.float32), axis=-1)
-    xyz = [_cube(f) for f in _products([l + 16.0, a, b], _F_FROM_LAB)]
-    return tf.stack([_gamma(part) for part in _products(xyz, _RGB_FROM_RELATIVE_XYZ)], axis=-1)
+    return tf.stack(
+        [_gamma(part) for part in _linear_of(_f_of(tf.unstack(tf.cast(lab, tf.float32), axis=-1)))], axis=-1
+    )
 
 
 def split(rgb: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -94,15 +98,73 @@ def merge(l: tf.Tensor, ab: tf.Tensor, dtype: tf.DType = tf.uint8) -> tf.Tensor:
         dtype: tf.uint8 or tf.uint16.
 
     Returns:
-        (..., 3) sRGB of this type; colours outside the gamut are clipped channel by channel.
+        (..., 3) sRGB of this type; colours outside the gamut are clipped channel by channel, which changes their
+        lightness and their hue: `fit_gamut` first, where that matters.
     """
-    lightness = (tf.cast(l, tf.float32) + 1.0) * L_SCALE
-    rgb = lab_to_rgb(tf.concat([lightness, tf.cast(ab, tf.float32) * AB_SCALE], axis=-1))
+    rgb = tf.stack([_gamma(part) for part in _linear_of(_f_of(_lab_of(l, ab)))], axis=-1)
     return tf.cast(tf.round(tf.clip_by_value(rgb, 0.0, 1.0) * dtype.max), dtype)
+
+
+def fit_gamut(l: tf.Tensor, ab: tf.Tensor, *, dense: bool = False) -> tf.Tensor:
+    """Take chroma, and nothing else, from colours that sRGB does not have.
+
+    Such a colour moves toward the grey of its own lightness until it meets the gamut, by bisection. What `merge` clips by
+    no more than it rounds counts as inside.
+
+    Args:
+        l: (..., 1), scaled to [-1, 1].
+        ab: (..., 2), scaled to [-1, 1].
+        dense: Compute for all pixels, not only for those that need it: the same values, in a way that XLA can compile.
+
+    Returns:
+        (..., 2) float32: ``ab`` itself where that is inside the gamut, elsewhere the part of it that is, to less than
+        half of one of 255 levels.
+    """
+    l, ab = tf.cast(l, tf.float32), tf.cast(ab, tf.float32)
+    if dense:
+        return ab * _part_inside(l, ab)
+    outside = tf.where(~_is_inside(_f_of(_lab_of(l, ab))))
+    few_l, few_ab = tf.gather_nd(l, outside), tf.gather_nd(ab, outside)
+    return tf.tensor_scatter_nd_update(ab, outside, few_ab * _part_inside(few_l, few_ab))
 
 
 # From here on a picture is a plane for each channel. Three channels that lie side by side in memory cannot be computed
 # in the long vectors of a processor, and XLA, asked for one of them, computes all three.
+
+
+def _part_inside(l: tf.Tensor, ab: tf.Tensor) -> tf.Tensor:
+    """(..., 1): 1 inside the gamut, elsewhere what ab is to be multiplied by."""
+    fx, fy, fz = _f_of(_lab_of(l, ab))
+    x_step, z_step = fx - fy, fz - fy
+    part, step = tf.zeros_like(fy), 1.0
+    for _ in range(_HALVINGS):
+        step /= 2.0
+        more = part + step
+        part = tf.where(_is_inside([fy + more * x_step, fy, fy + more * z_step]), more, part)
+    return tf.where(_is_inside([fx, fy, fz]), 1.0, part)[..., tf.newaxis]
+
+
+def _is_inside(f: Sequence[tf.Tensor]) -> tf.Tensor:
+    r, g, b = _linear_of(f)
+    least, most = tf.minimum(tf.minimum(r, g), b), tf.maximum(tf.maximum(r, g), b)
+    return (least > _DARKEST) & (most < _LIGHTEST)
+
+
+def _lab_of(l: tf.Tensor, ab: tf.Tensor) -> list[tf.Tensor]:
+    """CIE Lab in its own units, of `l` and `ab` scaled to [-1, 1]."""
+    a, b = tf.unstack(tf.cast(ab, tf.float32) * AB_SCALE, axis=-1)
+    return [(tf.cast(l[..., 0], tf.float32) + 1.0) * L_SCALE, a, b]
+
+
+def _f_of(lab: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """(fx, fy, fz) of CIE Lab."""
+    l, a, b = lab
+    return _products([l + 16.0, a, b], _F_FROM_LAB)
+
+
+def _linear_of(f: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """sRGB without its gamma, of (fx, fy, fz)."""
+    return _products([_cube(part) for part in f], _RGB_FROM_RELATIVE_XYZ)
 
 
 def _linear(rgb: tf.Tensor) -> list[tf.Tensor]:

@@ -345,6 +345,8 @@ def _warnings(
 
 def _gallery(colorizer: Colorizer, photos: Sequence[Photo], done: Evaluation, protocol: Protocol) -> list[pages.Shown]:
     """The best, the median and the worst pictures, as the protocol brings them to size, coloured once more."""
+    # What was measured is shown; or, where that is no picture, what kcolor colorize makes of the photo.
+    answer = protocol.answer if protocol.is_rgb else colorize.join
     figure = pages.ranked_by(done.rows)
     chosen = pages.chosen(done.rows, key=figure.key, better=figure.better)
     by_path = {photo.path: photo for photo in photos}
@@ -354,8 +356,9 @@ def _gallery(colorizer: Colorizer, photos: Sequence[Photo], done: Evaluation, pr
         chosen, read(root, [by_path[row["path"]] for _, row in chosen], protocol.size), strict=True
     ):
         if each.rgb is not None:
-            grey = colorize.join(tf.constant(each.rgb), tf.zeros((1, 1, 2))).numpy()
-            prediction = colorize.colorize(colorizer, tf.constant(each.rgb)).numpy()
+            rgb = tf.constant(each.rgb)
+            grey = answer(rgb, tf.zeros((1, 1, 2))).numpy()
+            prediction = answer(rgb, colorize.predict(colorizer, rgb)["ab"]).numpy()
             shown.append(pages.Shown(kind, row, grey, prediction, each.rgb))
     return shown
 

@@ -57,6 +57,11 @@ def _stacked_answer(rgb: tf.Tensor, ab: tf.Tensor) -> tf.Tensor:
     return _stacked(color.lightness(rgb), tf.image.resize(ab, tf.shape(rgb)[-3:-1]))
 
 
+def _bilinear_and_clipped(rgb: tf.Tensor, ab: tf.Tensor) -> tf.Tensor:
+    """Bilinear enlargement, and channels clipped one by one: what `rgb` is defined by, whatever colorize does."""
+    return color.merge(color.lightness(rgb), tf.image.resize(ab, tf.shape(rgb)[-3:-1]))
+
+
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
@@ -67,11 +72,11 @@ PROTOCOLS = {
             "and measured in RGB",
             size=256,
             truth=tf.identity,
-            answer=join,
+            answer=_bilinear_and_clipped,
         ),
         Protocol(
             "native",
-            1,
+            2,
             "each photo at its own size, coloured as kcolor colorize does it, and measured in RGB of 8 bits",
             size=None,
             truth=tf.identity,

@@ -155,3 +155,90 @@ def test_merge_clips_what_is_out_of_gamut():
     expected = np.round(skimage.color.lab2rgb([[50.0, 128.0, 0.0]]) * 255)
     np.testing.assert_array_equal(merged[4:], expected)
     assert (merged[4, 0], merged[4, 1]) == (255, 0)
+
+
+def scaled(lab):
+    return tf.constant(lab[:, :1] / color.L_SCALE - 1, tf.float32), tf.constant(lab[:, 1:] / color.AB_SCALE, tf.float32)
+
+
+def in_gamut(lab):
+    """By scikit-image's own conversion: what is rounded to levels that exist."""
+    # scikit-image clips in lab2rgb, but not before.
+    linear = skimage.color.lab2xyz(lab) @ skimage.color.colorconv.rgb_from_xyz.T
+    gamma = np.where(linear > 0.0031308, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055, 12.92 * linear)
+    return gamma, ((gamma > -0.6 / 255) & (gamma < 1 + 0.6 / 255)).all(-1)
+
+
+@pytest.fixture(scope="module")
+def wild():
+    """Lab of any kind, half of it far out of gamut; and what fit_gamut makes of it."""
+    random = np.random.default_rng(3)
+    lab = np.concatenate(
+        [
+            random.uniform([0, -128, -128], [100, 128, 128], (20_000, 3)),
+            random.uniform([0, -40, -40], [100, 40, 40], (20_000, 3)),
+        ]
+    )
+    l, ab = scaled(lab)
+    return lab, color.fit_gamut(l, ab).numpy() * color.AB_SCALE
+
+
+def test_the_gamut_is_reached_by_chroma_alone(wild):
+    lab, ab = wild
+    _, was_inside = in_gamut(lab)
+    fitted = np.column_stack([lab[:, 0], ab])
+    gamma, is_inside = in_gamut(fitted)
+    assert 0.2 < was_inside.mean() < 0.5
+    assert is_inside.all()
+    # What is inside stays exactly as it is; the rest loses chroma and keeps its hue.
+    clearly = (in_gamut(lab)[0] > 0).all(-1) & (in_gamut(lab)[0] < 1).all(-1)
+    np.testing.assert_array_equal(ab[clearly], (lab[clearly, 1:] / color.AB_SCALE).astype(np.float32) * color.AB_SCALE)
+    part = np.hypot(*ab.T) / np.hypot(*lab[:, 1:].T)
+    assert (part[~was_inside] < 1).all()
+    assert np.abs(lab[:, 1] * ab[:, 1] - lab[:, 2] * ab[:, 0]).max() < 0.01
+    assert (lab[:, 1:] * ab >= 0).all()
+    # No more is lost than must be: a little more chroma would be half a level too much.
+    more = in_gamut(np.column_stack([lab[:, 0], lab[:, 1:] * (part + 2.0**-14)[:, None]]))[0][~was_inside]
+    assert np.maximum(-more, more - 1).max(-1).min() > -0.001 / 255
+
+
+def test_lightness_is_kept_where_the_gamut_ends(wild):
+    lab, ab = wild
+    l, fitted = scaled(np.column_stack([lab[:, 0], ab]))
+    kept = skimage.color.rgb2lab(color.merge(l, fitted).numpy())[:, 0]
+    assert np.abs(kept - lab[:, 0]).max() < 0.5
+    # Which clipping channel by channel does not do.
+    clipped = skimage.color.rgb2lab(color.merge(*scaled(lab)).numpy())[:, 0]
+    assert np.percentile(np.abs(clipped - lab[:, 0]), 75) > 3
+
+
+def test_turned_grey_again_it_is_the_same_grey(wild):
+    lab, ab = wild
+    l, fitted = scaled(np.column_stack([lab[:, 0], ab]))
+    coloured = color.merge(l, fitted)
+    greys = [color.merge(x, tf.zeros_like(fitted)).numpy().astype(int) for x in (l, color.lightness(coloured))]
+    assert np.abs(greys[0] - greys[1]).max() <= 1
+
+
+def test_every_colour_that_exists_is_in_the_gamut():
+    l, ab = color.split(COLOURS)
+    np.testing.assert_array_equal(color.fit_gamut(l, ab), ab)
+    np.testing.assert_array_equal(color.fit_gamut(l, ab, dense=True), ab)
+
+
+def test_lightness_that_does_not_exist_is_grey():
+    l = tf.constant([[-3.0], [-1.0], [1.0], [4.0]])
+    fitted = color.fit_gamut(l, tf.fill((4, 2), 0.5))
+    assert float(tf.reduce_max(tf.abs(fitted))) < 1e-3
+    np.testing.assert_array_equal(color.merge(l, fitted), [[0] * 3, [0] * 3, [255] * 3, [255] * 3])
+
+
+@pytest.mark.parametrize("shape", [(2,), (8, 2), (0, 5, 2), (2, 3, 4, 2)])
+@pytest.mark.parametrize("dense", [False, True])
+def test_fitting_takes_any_shape_in_any_mode(shape, dense):
+    random = np.random.default_rng(0)
+    l, ab = random.uniform(-1, 1, (*shape[:-1], 1)), random.uniform(-1, 1, shape)
+    fitted = color.fit_gamut(l, ab, dense=dense)
+    assert (fitted.shape, fitted.dtype) == (shape, tf.float32)
+    graph = tf.function(lambda l, ab: color.fit_gamut(l, ab, dense=dense), jit_compile=dense)(l, ab)
+    np.testing.assert_allclose(graph, color.fit_gamut(l, ab), rtol=0, atol=1e-4)

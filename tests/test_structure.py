@@ -17,7 +17,7 @@ ORDER = [
     ["photo.photograph", "photo.tiff"],
     ["photo.decoding"],
     ["photo.encoding"],
-    ["bundled", "color", "figures", "image", "photo", "pictures", "recipe", "run", "weights"],
+    ["bundled", "color", "figures", "image", "photo", "pictures", "recipe", "run", "upsample", "weights"],
     ["evaluation", "survey"],
     ["dataset", "losses", "manifest", "networks"],
     ["metrics.base"],
