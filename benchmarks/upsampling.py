@@ -1,15 +1,15 @@
-"""How near a photo's own colours come once they were shrunk to a network's size and enlarged again, and what that costs.
+"""How near a photo's own colours come that were shrunk to a network's size and enlarged again, and what that costs.
 
     python benchmarks/upsampling.py [FOLDER] [--part tune|report] [--limit N] [--halve]
     python benchmarks/upsampling.py --cost [WIDTHxHEIGHT …]
 
 Delta E 2000 between a photo and its own ab, shrunk as the network's picture is, enlarged by each of
-`kcolor.upsample.UPSAMPLERS` and joined with the photo's own L; mean and 95th percentile of a photo, averaged over photos,
-and as ratios to bilinear. A network's errors are not in it. Without a folder: the photographs of scikit-image.
+`kcolor.upsample.UPSAMPLERS` and joined with the photo's own L; mean and 95th percentile of a photo, averaged over
+photos, and as ratios to bilinear. A network's errors are not in it. Without a folder: the photographs of scikit-image.
 
 Most JPEG files keep colour at half the size, blurred: there is nothing to be found again, and the sharper answer is the
-wrong one. --halve makes photos half as large first, so that their colours are as sharp as their lightness. Parameters are
-tuned on every other photo (--part tune) and reported of the others (--part report).
+wrong one. --halve makes photos half as large first, so that their colours are as sharp as their lightness. Parameters
+are tuned on every other photo (--part tune) and reported of the others (--part report).
 
 --cost: seconds per megapixel and memory, each in a process of its own, of made-up photos.
 """
@@ -51,7 +51,8 @@ def halved(rgb: np.ndarray) -> np.ndarray:
 def compare(photos: list[np.ndarray]) -> None:
     import tensorflow as tf
 
-    from kcolor import color, colorize, image
+    from kcolor import color, image
+    from kcolor.join import join
     from kcolor.metrics.delta_e import delta_e_2000
     from kcolor.upsample import UPSAMPLERS
 
@@ -61,7 +62,7 @@ def compare(photos: list[np.ndarray]) -> None:
         for rgb in map(tf.constant, photos):
             ab = color.split(image.fit_square(rgb, size))[1]
             for name, upsampler in UPSAMPLERS.items():
-                made = colorize.join(rgb, ab, upsampler)
+                made = join(rgb, ab, upsampler)
                 each = delta_e_2000(color.rgb_to_lab(rgb), color.rgb_to_lab(made)).numpy()
                 figures[name].append((each.mean(), np.percentile(each, 95)))
         bilinear = np.array(figures["bilinear"])
@@ -87,7 +88,8 @@ def made_up(width: int, height: int) -> np.ndarray:
 def measure(name: str, width: int, height: int) -> None:
     import tensorflow as tf
 
-    from kcolor import color, colorize, image
+    from kcolor import color, image
+    from kcolor.join import join
     from kcolor.upsample import UPSAMPLERS
 
     def peak() -> float:
@@ -95,7 +97,7 @@ def measure(name: str, width: int, height: int) -> None:
 
     # TensorFlow's own start, and what is compiled once a process, are counted apart.
     started = time.perf_counter()
-    colorize.join(made_up(1024, 1024), tf.zeros((256, 256, 2)), UPSAMPLERS[name]).numpy()
+    join(made_up(1024, 1024), tf.zeros((256, 256, 2)), UPSAMPLERS[name]).numpy()
     first = time.perf_counter() - started
     rgb = tf.constant(made_up(width, height))
     before, times = peak(), []
@@ -103,7 +105,7 @@ def measure(name: str, width: int, height: int) -> None:
         started = time.perf_counter()
         ab = color.split(image.fit_square(rgb, 256))[1]
         shrunk = time.perf_counter() - started
-        colorize.join(rgb, ab, UPSAMPLERS[name])
+        join(rgb, ab, UPSAMPLERS[name])
         times.append(time.perf_counter() - started)
     megapixels = width * height / 1e6
     print(

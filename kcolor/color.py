@@ -28,7 +28,7 @@ _RGB_FROM_RELATIVE_XYZ = np.linalg.inv(_RELATIVE_XYZ_FROM_RGB)
 _LAB_FROM_F = np.array([[0.0, 500.0, 0.0], [116.0, -500.0, 200.0], [0.0, 0.0, -200.0]])
 _F_FROM_LAB = np.linalg.inv(_LAB_FROM_F)
 _DELTA = 6.0 / 29.0
-# Half a level below the darkest and above the lightest of 8 bits, without gamma: what is rounded to a level that exists.
+# Half a level below the darkest and above the lightest of 8 bits, without gamma: what is rounded to one that exists.
 _DARKEST, _LIGHTEST = -0.5 / 255.0 / 12.92, ((1.0 + 0.5 / 255.0 + 0.055) / 1.055) ** 2.4
 # How exactly the edge of the gamut is found. A level of the darkest colours is little chroma: ten would miss it by 13.
 _HALVINGS = 14
@@ -108,8 +108,8 @@ def merge(l: tf.Tensor, ab: tf.Tensor, dtype: tf.DType = tf.uint8) -> tf.Tensor:
 def fit_gamut(l: tf.Tensor, ab: tf.Tensor, *, dense: bool = False) -> tf.Tensor:
     """Take chroma, and nothing else, from colours that sRGB does not have.
 
-    Such a colour moves toward the grey of its own lightness until it meets the gamut, by bisection. What `merge` clips by
-    no more than it rounds counts as inside.
+    Such a colour moves toward the grey of its own lightness until it meets the gamut, by bisection. What `merge` clips
+    by no more than it rounds counts as inside.
 
     Args:
         l: (..., 1), scaled to [-1, 1].
@@ -163,7 +163,7 @@ def _f_of(lab: Sequence[tf.Tensor]) -> list[tf.Tensor]:
 
 
 def _linear_of(f: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-    """sRGB without its gamma, of (fx, fy, fz)."""
+    """The planes of sRGB without its gamma, of (fx, fy, fz)."""
     return _products([_cube(part) for part in f], _RGB_FROM_RELATIVE_XYZ)
 
 

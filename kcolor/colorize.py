@@ -2,119 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
 from pathlib import Path
 
 import tensorflow as tf
 
-from kcolor import color, files, image, photo, upsample
+from kcolor import files, photo, upsample
 from kcolor.colorizer import Colorizer
 from kcolor.errors import DataError
+from kcolor.join import join
 from kcolor.manifest import Manifest
 from kcolor.run import Run, owner
 from kcolor.survey import candidates
 from kcolor.upsample import Upsampler
-
-# Pixels that are computed at once: memory does not grow with the photograph, and one shape is compiled for all of them.
-_STRIP = 2**18
-
-
-def colorize(colorizer: Colorizer, rgb: tf.Tensor, upsampler: Upsampler = upsample.guided) -> tf.Tensor:
-    """Colour photographs of one size: their own L, with the colours that the generator sees in them when small.
-
-    Args:
-        colorizer: A trained generator.
-        rgb: (..., height, width, 3) uint8, one photograph or several; their colours, if any, are not looked at.
-        upsampler: How the colours are enlarged.
-
-    Returns:
-        (..., height, width, 3) uint8.
-    """
-    rgb = tf.convert_to_tensor(rgb)
-    return join(rgb, predict(colorizer, rgb)["ab"], upsampler)
-
-
-def predict(colorizer: Colorizer, rgb: tf.Tensor) -> dict[str, tf.Tensor]:
-    """What the generator says of photographs, which it sees shrunk to its own size.
-
-    Args:
-        colorizer: A trained generator.
-        rgb: (..., height, width, 3) uint8, one photograph or several.
-
-    Returns:
-        "ab" (..., size, size, 2), scaled to [-1, 1], and, where it classifies, "logits" (..., classes).
-    """
-    l = color.lightness(image.fit_square(rgb, colorizer.size))
-    if l.shape.rank == 4:
-        return colorizer(l)
-    return {name: value[0] for name, value in colorizer(l[tf.newaxis]).items()}
-
-
-def join(rgb: tf.Tensor, ab: tf.Tensor, upsampler: Upsampler = upsample.guided) -> tf.Tensor:
-    """Enlarge ab to a photograph's size and join it with the photograph's own L.
-
-    Where sRGB does not have the colour, it loses chroma, not lightness (`kcolor.color.fit_gamut`). Works strip by strip:
-    beside the photograph and the result it takes a few hundred megabytes, whatever their size.
-
-    Args:
-        rgb: (..., height, width, 3) uint8 or uint16, one photograph or several.
-        ab: (..., size, size, 2), scaled to [-1, 1]; the size is known.
-        upsampler: How ab is enlarged.
-
-    Returns:
-        (..., height, width, 3) of the photograph's type.
-    """
-    rgb, ab = tf.convert_to_tensor(rgb), tf.cast(ab, tf.float32)
-    if rgb.shape.rank == 3:
-        return _join_one(rgb, ab, upsampler)
-    photos, colours = (tf.reshape(x, tf.concat([[-1], tf.shape(x)[-3:]], axis=0)) for x in (rgb, ab))
-    made = tf.map_fn(
-        lambda pair: _join_one(*pair, upsampler),
-        (photos, tf.ensure_shape(colours, (None, *ab.shape[-3:]))),
-        fn_output_signature=tf.TensorSpec(rgb.shape[-3:], tf.uint8),
-        parallel_iterations=1,
-    )
-    return tf.reshape(made, tf.shape(rgb))
-
-
-def _join_one(rgb: tf.Tensor, ab: tf.Tensor, upsampler: Upsampler) -> tf.Tensor:
-    height, width = tf.unstack(tf.shape(rgb)[:2])
-    plan = upsampler.plan(ab, color.lightness(image.fit_square(rgb, ab.shape[0])), height, width)
-    most = tf.clip_by_value(_STRIP // width, 1, height)
-    # A graph that is exported goes to where XLA may not be, and a small photograph is done before it has compiled.
-    is_compiled = tf.executing_eagerly() and int(most) < int(height)
-    finish = partial(_in_one_shape, upsampler) if is_compiled else partial(_finished, upsampler)
-
-    def strip(first: tf.Tensor, made: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-        count = tf.minimum(most, height - first)
-        enlarged = upsample.rows(plan, first, count, height, width)
-        return first + count, made.write(first // most, finish(rgb[first : first + count], *enlarged, plan.origin))
-
-    strips = tf.TensorArray(tf.uint8, 0, dynamic_size=True, infer_shape=False, element_shape=(None, *rgb.shape[1:]))
-    _, strips = tf.while_loop(lambda first, _: first < height, strip, (0, strips), parallel_iterations=1)
-    return tf.ensure_shape(strips.concat(), rgb.shape)
-
-
-def _finished(
-    upsampler: Upsampler, rgb: tf.Tensor, cubic: tf.Tensor, linear: tf.Tensor, origin: tf.Tensor, *, dense: bool = False
-) -> tf.Tensor:
-    """uint8 pixels of the photograph's own and of the enlarged plan's, (..., channels) each."""
-    l = color.lightness(rgb)
-    return color.merge(l, color.fit_gamut(l, upsampler.finish(cubic, linear, l) + origin, dense=dense))
-
-
-def _in_one_shape(upsampler: Upsampler, rgb: tf.Tensor, *rest: tf.Tensor) -> tf.Tensor:
-    """`_finished`, compiled by XLA, in an eighth of the time; for each shape anew, so all strips are given the same."""
-    *enlarged, origin = rest
-    count = int(tf.size(rgb)) // 3
-    filling = [[0, -count % _STRIP], [0, 0]]
-    padded = [tf.pad(tf.reshape(x, (count, x.shape[-1])), filling) for x in (rgb, *enlarged)]
-    return tf.reshape(_compiled(upsampler)(*padded, origin)[:count], rgb.shape)
-
-
-@cache
-def _compiled(upsampler: Upsampler) -> tf.types.experimental.PolymorphicFunction:
-    return tf.function(partial(_finished, upsampler, dense=True), jit_compile=True, autograph=False)
 
 
 @dataclass(frozen=True)
@@ -227,7 +126,7 @@ def colorize_files(
         try:
             photograph = photo.read(source, max_pixels=max_pixels)
             rgb = tf.constant(photograph.rgb)
-            ab = predict(colorizer, tf.constant(photograph.rgb8))["ab"]
+            ab = colorizer.predict(tf.constant(photograph.rgb8))["ab"]
             coloured = photograph.with_rgb(join(rgb, ab, upsampler).numpy())
             if side_by_side:
                 grey = photograph.with_rgb(join(rgb, tf.zeros((1, 1, 2))).numpy())

@@ -1,10 +1,12 @@
-"""A trained generator, whatever it is stored in: L in, ab out."""
+"""A trained generator, whatever it is stored in: photographs in, coloured photographs out."""
 
+import math
 import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +14,33 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kcolor import bundled, card, files
+from kcolor import bundled, card, color, files, image
 from kcolor.errors import RunError
+from kcolor.given import take
+from kcolor.join import join
 from kcolor.run import Run
+from kcolor.upsample import UPSAMPLERS
 
 Outputs = dict[str, tf.Tensor]
+
+# Photographs that go through the network at once.
+BATCH = 8
 
 
 @dataclass(frozen=True, eq=False)
 class Colorizer:
-    """A generator that has been loaded; called with L (batch, size, size, 1), scaled to [-1, 1].
+    """A generator that has been loaded, and the one way through which photographs are coloured with it.
 
-    It gives ``{"ab": (batch, size, size, 2)}``, scaled to [-1, 1], and, where it classifies, ``"logits"`` (batch,
-    classes); in inference mode.
+        colorizer = Colorizer.load("runs/wgan-1")
+        coloured = colorizer("grandmother.jpg")
 
     Args:
         path: Where it was loaded from.
         kind: "keras", "saved_model" or "tflite".
         size: Side of the squares it takes.
         sha256: Of the file; of a folder, see `kcolor.files.digest`.
-        outputs: What it does to a batch.
+        outputs: What the network says of L (batch, size, size, 1), scaled to [-1, 1], in inference mode: "ab" (batch,
+            size, size, 2), scaled to [-1, 1], and, where it classifies, "logits" (batch, classes).
         classes: Names of its classes, in the order of the logits; empty where it has none, or they are unknown.
         generator: The Keras model, where it is one.
     """
@@ -44,12 +53,68 @@ class Colorizer:
     classes: tuple[str, ...] = ()
     generator: keras.Model | None = None
 
-    def __call__(self, l: tf.Tensor) -> Outputs:
-        """The outputs for a batch of L."""
-        return self.outputs(l)
+    def __call__(self, photos: Any, *, upsample: str = "guided", saturation: float = 1.0) -> Any:
+        """Colour a photograph, or a list of them, at their own size.
+
+        Each keeps its own lightness, in 16 bits where it has them; its colours, if any, are not looked at.
+
+        Args:
+            photos: A path, a file's content, a Pillow image, an array or tensor (`kcolor.given.take` says of what
+                shapes), or a list or tuple of such, of any sizes.
+            upsample: How the colours are enlarged: "guided" by the photograph's own edges, or "bilinear".
+            saturation: What the colours' chroma is multiplied by; 0 is grey.
+
+        Returns:
+            An array for an array, a Pillow image for one, and else a `kcolor.photo.Photograph`, which
+            `kcolor.photo.write` writes; a list for a list.
+
+        Raises:
+            DataError: A file cannot be read.
+            RunError: The model gives NaN.
+            TypeError, ValueError: It is no photograph, or an option has no such value.
+        """
+        if not isinstance(photos, list | tuple):
+            return self([photos], upsample=upsample, saturation=saturation)[0]
+        if upsample not in UPSAMPLERS:
+            raise ValueError(f"upsample is {upsample!r}, not one of {', '.join(UPSAMPLERS)}")
+        if not 0.0 <= saturation < math.inf:
+            raise ValueError(f"saturation is {saturation}, not a number from 0 on")
+        made = []
+        for first in range(0, len(photos), BATCH):
+            taken = [take(given) for given in photos[first : first + BATCH]]
+            ab = saturation * self.predict_many([photograph.rgb8 for photograph, _ in taken])
+            if not np.isfinite(ab).all():
+                raise RunError(f"{self.path}: gives NaN: a broken model; take another checkpoint of its run")
+            for (photograph, give_back), colours in zip(taken, ab, strict=True):
+                rgb = join(tf.constant(photograph.rgb), tf.constant(colours), UPSAMPLERS[upsample]).numpy()
+                made.append(give_back(photograph.with_rgb(rgb)))
+        return made
+
+    def predict(self, rgb: tf.Tensor) -> Outputs:
+        """What the network says of photographs of one size, which it sees shrunk to its own.
+
+        Args:
+            rgb: (..., height, width, 3) uint8, one photograph or several.
+
+        Returns:
+            "ab" (..., size, size, 2), scaled to [-1, 1], and, where it classifies, "logits" (..., classes).
+        """
+        l = color.lightness(image.fit_square(rgb, self.size))
+        if l.shape.rank == 4:
+            return self.outputs(l)
+        return {name: value[0] for name, value in self.outputs(l[tf.newaxis]).items()}
+
+    def predict_many(self, photographs: Sequence[np.ndarray]) -> np.ndarray:
+        """The colours that the network sees in photographs of any sizes, (photographs, size, size, 2), in one go.
+
+        Args:
+            photographs: At least one, (height, width, 3) uint8.
+        """
+        small = [image.fit_square(tf.constant(rgb), self.size) for rgb in photographs]
+        return np.asarray(self.outputs(color.lightness(tf.stack(small)))["ab"])
 
     @classmethod
-    def load(cls, path: Path) -> "Colorizer":
+    def load(cls, path: str | PathLike[str]) -> "Colorizer":
         """Load a run directory that has finished, a ``.keras`` file, or an exported SavedModel or ``.tflite``.
 
         Where nothing of that path is there, it may be the bare name of a model that comes with the package.
@@ -57,7 +122,7 @@ class Colorizer:
         Raises:
             RunError: There is none, or the file is no such model, or one of another input.
         """
-        path = bundled.find(path)
+        path = bundled.find(Path(path))
         if (path / "saved_model.pb").is_file():
             return _saved_model(path)
         if path.suffix == ".tflite" and path.is_file():

@@ -19,11 +19,12 @@ import numpy as np
 import platformdirs
 import tensorflow as tf
 
-from kcolor import __version__, color, colorize, files, pages, trunks, weights
+from kcolor import __version__, color, files, pages, trunks, weights
 from kcolor.colorizer import Colorizer, stochastic
 from kcolor.errors import DataError, RunError
 from kcolor.evaluation import EVALUATION_VERSION, METRICS, PER_IMAGE, REPORT, Evaluation, protocol_name
 from kcolor.figures import ANSWERS, FIGURES
+from kcolor.join import join
 from kcolor.judge import Judge
 from kcolor.manifest import Manifest, Photo
 from kcolor.protocols import Protocol
@@ -221,7 +222,7 @@ def _seen(
         if not batch:
             return None
         rgb = tf.constant(np.stack([pixels for _, pixels in batch]))
-        return batch, rgb, {name: value.numpy() for name, value in colorize.predict(colorizer, rgb).items()}
+        return batch, rgb, {name: value.numpy() for name, value in colorizer.predict(rgb).items()}
 
     with ThreadPoolExecutor(1) as pool:
         following = pool.submit(see)
@@ -346,7 +347,7 @@ def _warnings(
 def _gallery(colorizer: Colorizer, photos: Sequence[Photo], done: Evaluation, protocol: Protocol) -> list[pages.Shown]:
     """The best, the median and the worst pictures, as the protocol brings them to size, coloured once more."""
     # What was measured is shown; or, where that is no picture, what kcolor colorize makes of the photo.
-    answer = protocol.answer if protocol.is_rgb else colorize.join
+    answer = protocol.answer if protocol.is_rgb else join
     figure = pages.ranked_by(done.rows)
     chosen = pages.chosen(done.rows, key=figure.key, better=figure.better)
     by_path = {photo.path: photo for photo in photos}
@@ -358,7 +359,7 @@ def _gallery(colorizer: Colorizer, photos: Sequence[Photo], done: Evaluation, pr
         if each.rgb is not None:
             rgb = tf.constant(each.rgb)
             grey = answer(rgb, tf.zeros((1, 1, 2))).numpy()
-            prediction = answer(rgb, colorize.predict(colorizer, rgb)["ab"]).numpy()
+            prediction = answer(rgb, colorizer.predict(rgb)["ab"]).numpy()
             shown.append(pages.Shown(kind, row, grey, prediction, each.rgb))
     return shown
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from kcolor import color
-from kcolor.colorize import join
+from kcolor.join import join
 
 
 @dataclass(frozen=True)

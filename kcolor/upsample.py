@@ -1,18 +1,18 @@
 """Colours as small as the network gives them, brought to a photograph's size.
 
-`guided` follows the photograph's own lightness, so that colour ends where things end and does not bleed over their edges.
-It is the linear model of the guided filter (He and Sun, "Fast Guided Filter", arXiv:1505.00996, 2015): around each pixel
-ab = slope * L + offset, with slopes from the small picture and L from the large one. Three things differ, each for a
-smaller Delta E on photographs:
+`guided` follows the photograph's own lightness, so that colour ends where things end and does not bleed over edges.
+It is the linear model of the guided filter (He and Sun, "Fast Guided Filter", arXiv:1505.00996, 2015): around each
+pixel ab = slope * L + offset, with slopes from the small picture and L from the large one. Three things differ, each
+for a smaller Delta E on photographs:
 
 - What is between the small pixels is interpolated by cubics (Keys, "Cubic convolution interpolation for digital image
-  processing", IEEE TASSP 29(6), 1981) after one step of back-projection (Irani and Peleg, "Improving resolution by image
-  registration", CVGIP 53(3), 1991), so that the large colours, made small again, are nearly those that were given. The
-  guided filter's own means blur them.
-- The slopes are trusted as far as they are seen to be right. Half the small picture is enlarged to the whole, guided and
-  unguided, and the share of what was missing that the guidance brought is the share of it that is used. It is near 1
-  where colours follow lightness, and near 0 for colours that are blurred or only noise.
-- No colour leaves the range of those around it, so there are no halos, and grain of L makes no colour where there is none.
+  processing", IEEE TASSP 29(6), 1981) after one step of back-projection (Irani and Peleg, "Improving resolution by
+  image registration", CVGIP 53(3), 1991), so that the large colours, made small again, are nearly those that were
+  given. The guided filter's own means blur them.
+- The slopes are trusted as far as they are seen to be right. Half the small picture is enlarged to the whole, guided
+  and unguided, and the share of what was missing that the guidance brought is the share of it that is used. It is near
+  1 where colours follow lightness, and near 0 for colours that are blurred or only noise.
+- No colour leaves the range of those around it: no halos, and grain of L makes no colour where there is none.
 """
 
 from collections.abc import Callable, Sequence
@@ -98,8 +98,8 @@ def rows(
         ``cubic`` and ``linear``, (count, width, channels).
     """
     return (
-        _rows(plan.cubic, first, count, height, width, _keys, 2),
-        _rows(plan.linear, first, count, height, width, _triangle, 1),
+        _rows(plan.cubic, first, count, (height, width), kernel=_keys, reach=2),
+        _rows(plan.linear, first, count, (height, width), kernel=_triangle, reach=1),
     )
 
 
@@ -132,7 +132,7 @@ UPSAMPLERS = {"guided": guided, "bilinear": bilinear}
 def _prepared(
     ab: tf.Tensor, guide: tf.Tensor, height: tf.Tensor, width: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """ab and the guide, no larger than the photograph, and the colour that ab is then relative to."""
+    """Colours and guide, no larger than the photograph, and the colour that ab is then relative to."""
     h, w = tf.unstack(tf.shape(ab)[:2])
     h, w = tf.minimum(h, height), tf.minimum(w, width)
     ab = tf.cast(ab, tf.float32)
@@ -164,7 +164,9 @@ def _trust(ab: tf.Tensor, l: tf.Tensor) -> tf.Tensor:
     half_ab, half_l = shrunk(ab, half_h, half_w), shrunk(l, half_h, half_w)
     slope = _slope(half_ab, half_l)
     parts = [_projected(half_ab, h, w), slope, slope * _projected(half_l, h, w)]
-    unguided, slope, offset = tf.split(_rows(tf.concat(parts, axis=-1), 0, h, h, w, _keys, 2), 3, axis=-1)
+    unguided, slope, offset = tf.split(
+        _rows(tf.concat(parts, axis=-1), 0, h, (h, w), kernel=_keys, reach=2), 3, axis=-1
+    )
     brought, missing = slope * l - offset, ab - unguided
     alike, seen = tf.reduce_mean(brought * missing), tf.reduce_mean(brought * brought)
     return tf.clip_by_value((alike + _PRIOR * _UNSEEN) / (seen + _UNSEEN), 0.0, 1.0)
@@ -201,12 +203,13 @@ def _rows(
     x: tf.Tensor,
     first: tf.Tensor,
     count: tf.Tensor,
-    height: tf.Tensor,
-    width: tf.Tensor,
+    size: tuple[tf.Tensor, tf.Tensor],
+    *,
     kernel: Callable[[tf.Tensor], tf.Tensor],
     reach: int,
 ) -> tf.Tensor:
-    """Enlarge to some rows of (height, width, channels), by a kernel that is 0 beyond its reach."""
+    """Enlarge to some rows of a picture of `size`, height and width, by a kernel that is 0 beyond its reach."""
+    height, width = size
     h, w, channels = tf.unstack(tf.shape(x))
     centres = _centres(first, count, height, h)
     top = tf.maximum(tf.cast(centres[0], tf.int32) + 1 - reach, 0)

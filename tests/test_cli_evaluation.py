@@ -16,11 +16,11 @@ import tensorflow as tf
 from command import Here, kcolor, mistake
 from made import fill
 
-from kcolor.colorize import join
 from kcolor.colorizer import Colorizer
 from kcolor.evaluate import evaluate
 from kcolor.evaluation import load
 from kcolor.figures import NOTHING
+from kcolor.join import join
 from kcolor.manifest import Manifest
 from kcolor.protocols import PROTOCOLS, Protocol
 from kcolor.reading import Pictures

@@ -47,7 +47,7 @@ def test_all_kinds_say_what_keras_says(loaded, finished, kind, count):
     # The file by Keras itself.
     expected = keras.models.load_model(finished.generator, compile=False)(l, training=False)
     assert np.ptp(expected["ab"].numpy(), axis=0).max() > 0.01 or count == 1  # the pictures are told apart
-    made = loaded[kind](l)
+    made = loaded[kind].outputs(l)
     assert made["ab"].shape == (count, 64, 64, 2)
     assert made["ab"].dtype == tf.float32
     np.testing.assert_allclose(made["ab"], expected["ab"], atol=1e-4)
@@ -58,7 +58,7 @@ def test_all_kinds_say_what_keras_says(loaded, finished, kind, count):
 
 def test_another_picture_has_other_colours(loaded):
     for colorizer in loaded.values():
-        one, other = (colorizer(lightness(1, seed))["ab"].numpy() for seed in (0, 1))
+        one, other = (colorizer.outputs(lightness(1, seed))["ab"].numpy() for seed in (0, 1))
         assert np.abs(one - other).max() > 0.01
 
 
@@ -97,7 +97,7 @@ def test_a_saved_model_outlives_what_loaded_it(places, loaded):
 
     outputs = Colorizer.load(places["saved_model"]).outputs
     gc.collect()
-    np.testing.assert_allclose(outputs(lightness(1))["ab"], loaded["keras"](lightness(1))["ab"], atol=1e-4)
+    np.testing.assert_allclose(outputs(lightness(1))["ab"], loaded["keras"].outputs(lightness(1))["ab"], atol=1e-4)
 
 
 def test_the_names_of_the_classes(finished, loaded, tmp_path):
@@ -131,7 +131,7 @@ def test_a_generator_that_is_at_hand():
     generator = networks.unet(64, width=4, depth=4)
     colorizer = of(generator)
     assert (colorizer.kind, colorizer.size, colorizer.classes) == ("keras", 64, ())
-    made = colorizer(lightness(2))
+    made = colorizer.outputs(lightness(2))
     assert made.keys() == {"ab"}
     np.testing.assert_allclose(made["ab"], generator(lightness(2), training=False)["ab"], atol=1e-6)
 
@@ -263,24 +263,24 @@ def trained(finished) -> Colorizer:
 def test_training_mode_repeats_by_its_seed(trained):
     l = lightness(3)
     noisy = stochastic(trained, 5)
-    first = [noisy(l)["ab"].numpy() for _ in range(2)]
+    first = [noisy.outputs(l)["ab"].numpy() for _ in range(2)]
     assert np.abs(first[0] - first[1]).max() > 0.01  # dropout goes on
     noisy = stochastic(trained, 5)
-    np.testing.assert_array_equal([noisy(l)["ab"].numpy() for _ in range(2)], first)
-    assert np.abs(stochastic(trained, 6)(l)["ab"].numpy() - first[0]).max() > 0.01
+    np.testing.assert_array_equal([noisy.outputs(l)["ab"].numpy() for _ in range(2)], first)
+    assert np.abs(stochastic(trained, 6).outputs(l)["ab"].numpy() - first[0]).max() > 0.01
 
 
 def test_training_mode_repeats_in_another_model(finished, trained):
     l = lightness(2)
     trained.generator(l, training=True)  # what noise it has had before does not matter
     fresh = Colorizer.load(finished.path)
-    np.testing.assert_array_equal(stochastic(fresh, 3)(l)["ab"], stochastic(trained, 3)(l)["ab"])
+    np.testing.assert_array_equal(stochastic(fresh, 3).outputs(l)["ab"], stochastic(trained, 3).outputs(l)["ab"])
 
 
 def test_training_mode_is_not_inference(trained):
     l = lightness(3)
-    inferred = trained(l)
-    made = stochastic(trained, 0)(l)
+    inferred = trained.outputs(l)
+    made = stochastic(trained, 0).outputs(l)
     assert made["ab"].shape == inferred["ab"].shape
     assert np.abs(made["ab"] - inferred["ab"]).max() > 0.01
     assert np.abs(made["logits"] - inferred["logits"]).max() > 1e-4
@@ -288,11 +288,11 @@ def test_training_mode_is_not_inference(trained):
 
 def test_training_mode_moves_nothing_but_the_noise(trained):
     l = lightness(3)
-    inferred = trained(l)["ab"].numpy()
+    inferred = trained.outputs(l)["ab"].numpy()
     before = {variable.path: variable.numpy() for variable in trained.generator.variables}
     noisy = stochastic(trained, 7)
     for count in (3, 2, 1):
-        noisy(lightness(count))
+        noisy.outputs(lightness(count))
     changed = {
         variable.path
         for variable in trained.generator.variables
@@ -302,7 +302,7 @@ def test_training_mode_moves_nothing_but_the_noise(trained):
     assert changed == {variable.path for variable in trained.generator.variables if "int" in variable.dtype}
     assert len(changed) == 5
     assert sum("moving_mean" in path for path in before) > 5
-    np.testing.assert_array_equal(trained(l)["ab"], inferred)
+    np.testing.assert_array_equal(trained.outputs(l)["ab"], inferred)
 
 
 def test_training_mode_has_the_statistics_of_the_batch():
@@ -311,9 +311,9 @@ def test_training_mode_has_the_statistics_of_the_batch():
     copy = keras.models.clone_model(generator)
     copy.set_weights(generator.get_weights())
     l = lightness(4)
-    made = stochastic(of(generator), 0)(l)["ab"]
+    made = stochastic(of(generator), 0).outputs(l)["ab"]
     np.testing.assert_allclose(made, copy(l, training=True)["ab"], atol=1e-5)
-    assert np.abs(made[:1] - stochastic(of(generator), 0)(l[:1])["ab"]).max() > 0.01
+    assert np.abs(made[:1] - stochastic(of(generator), 0).outputs(l[:1])["ab"]).max() > 0.01
     assert any(
         not np.array_equal(mine, theirs)
         for mine, theirs in zip(generator.get_weights(), copy.get_weights(), strict=True)

@@ -20,12 +20,12 @@ from PIL import Image
 from skimage.color import deltaE_ciede2000, lab2rgb, rgb2lab
 
 from kcolor import weights
-from kcolor.colorize import join
 from kcolor.colorizer import Colorizer, of, stochastic
 from kcolor.errors import DataError, KcolorError, RunError
 from kcolor.evaluate import evaluate, folder_for
 from kcolor.evaluation import METRICS, PER_IMAGE, REPORT, Evaluation, load
 from kcolor.figures import ANSWERS, FIGURES, columns_of
+from kcolor.join import join
 from kcolor.manifest import Manifest
 from kcolor.protocols import PROTOCOLS, Protocol
 from kcolor.reading import Pictures
@@ -483,7 +483,7 @@ KILLED = """
 import sys, threading, time
 from pathlib import Path
 import tensorflow as tf
-from kcolor.colorize import join
+from kcolor.join import join
 from kcolor.colorizer import Colorizer
 from kcolor.evaluate import evaluate
 from kcolor.manifest import Manifest

@@ -18,9 +18,10 @@ import tensorflow as tf
 from made import colour, fill
 from PIL import Image
 
-from kcolor import build, callbacks, checkpoint, colorize, dataset, files, fit, manifest, recipe
+from kcolor import build, callbacks, checkpoint, dataset, files, fit, manifest, recipe
 from kcolor.colorizer import Colorizer
 from kcolor.errors import DataError, RecipeError, RunError
+from kcolor.protocols import PROTOCOLS
 from kcolor.run import Run
 
 NARROW = ["data.size=32", "network.depth=4", "network.width=4", "network.critic_width=4", "network.critic_strided=2"]
@@ -188,7 +189,7 @@ def test_the_best_generator_is_that_of_the_figure_that_the_recipe_names(photos, 
     validation = build.photos(surveyed(photos), "val")
     (rgb, _), *more = dataset.evaluation_batches(validation, size=32, batch_size=100).as_numpy_iterator()
     assert not more
-    prediction = colorize.colorize(Colorizer.load(run.best), rgb)
+    prediction = PROTOCOLS["rgb"].answer(rgb, Colorizer.load(run.best).predict(rgb)["ab"])
     error = np.mean((prediction.numpy() / 255 - rgb / 255) ** 2)
     assert -10 * np.log10(error) == pytest.approx(max(history), abs=1e-3)
     assert max(history) > min(history) + 0.01

@@ -14,7 +14,7 @@ from golden import photo_pair, uniform
 from skimage.color import deltaE_ciede2000, lab2rgb, rgb2lab
 
 from kcolor import metrics, trunks
-from kcolor.colorize import join
+from kcolor.join import join
 from kcolor.judge import Judge
 from kcolor.protocols import PROTOCOLS, Protocol
 

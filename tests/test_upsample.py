@@ -24,7 +24,7 @@ def random_picture(height, width, size=64, seed=0):
 
 
 def two_tones(large=640, small=64, contrast=0.4, grain=0.0):
-    """Two colours that meet inside a small pixel, as lightness does: ab, l, the small ab, and the column of the edge."""
+    """Two colours that meet inside a small pixel, as lightness does: ab, l, the small ab, the column of the edge."""
     edge = large * 11 // 20 + large // small // 3
     ab, l = np.zeros((large, large, 2), np.float32), np.zeros((large, large, 1), np.float32)
     ab[:, edge:], l[:, edge:] = (0.4, -0.2), contrast
@@ -151,7 +151,7 @@ def test_rows_are_those_of_the_whole(name):
 
 def test_a_graph_of_unknown_sizes_gives_the_same():
     graph = tf.function(
-        lambda ab, l: guided(ab, l),
+        guided,
         input_signature=[tf.TensorSpec((None, None, 2)), tf.TensorSpec((None, None, 1))],
     )
     for height, width in ((1, 1), (90, 300), (20, 500)):

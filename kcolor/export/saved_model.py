@@ -5,8 +5,9 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from kcolor import colorize, colorizer, image
+from kcolor import colorizer, image
 from kcolor.export import parity
+from kcolor.join import join
 
 
 def export(generator: keras.Model, path: Path) -> float:
@@ -29,7 +30,7 @@ def export(generator: keras.Model, path: Path) -> float:
 
     def one(data: tf.Tensor) -> tf.Tensor:
         rgb = image.decode(data)
-        coloured = colorize.colorize(whole, rgb)
+        coloured = join(rgb, whole.predict(rgb)["ab"])
         with tf.device("/cpu:0"):  # strings have no place on a GPU
             return tf.io.encode_png(coloured)
 

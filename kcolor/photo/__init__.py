@@ -27,6 +27,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from PIL import Image
+
 from kcolor import files
 from kcolor.errors import DataError
 from kcolor.photo import decoding, encoding
@@ -47,6 +49,7 @@ __all__ = [
     "Photograph",
     "decode",
     "encode",
+    "from_image",
     "read",
     "sniff",
     "write",
@@ -85,6 +88,18 @@ def decode(data: bytes, name: str | Path, *, max_pixels: int = MAX_PIXELS) -> Ph
         max_pixels: As for `read`.
     """
     return decoding.decode(io.BytesIO(data), files.shown(name), max_pixels)
+
+
+def from_image(picture: Image.Image) -> Photograph:
+    """A photograph out of a picture that Pillow holds: upright, in sRGB, in 8 bits.
+
+    Args:
+        picture: Of any mode of up to 16 bits; its profile and its EXIF orientation are heeded, nothing else is kept.
+
+    Raises:
+        DataError: It is damaged, or of a mode that is no photograph.
+    """
+    return decoding.from_image(picture)
 
 
 def encode(

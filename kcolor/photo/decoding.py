@@ -88,6 +88,23 @@ def _decode(stream: BinaryIO, name: str, max_pixels: int) -> Photograph:
         return Photograph(rgb, alpha, kind, lossless=lossless, **_said(picture, stream, kind, rgb))
 
 
+def from_image(picture: Image.Image) -> Photograph:
+    """See `kcolor.photo.from_image`."""
+    try:
+        profile = picture.info.get("icc_profile")
+        if picture.mode.startswith("I;16"):
+            picture = Image.fromarray(eight_bits(np.asarray(picture).astype(np.uint16)))
+        rgb, alpha = _eight_bits(picture, profile if isinstance(profile, bytes) else None)
+        orientation = _orientation(picture)
+        return Photograph(_upright(rgb, orientation), None if alpha is None else _upright(alpha, orientation))
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged picture can make Pillow raise almost anything
+        raise DataError(
+            f"the picture cannot be read: {' '.join(str(error).split()) or type(error).__name__}"
+        ) from error
+
+
 @contextlib.contextmanager
 def _own_limit() -> Iterator[None]:
     """Pillow's limit of pixels out of the way, since ours is stated and checked before; it has one for all threads."""
