@@ -146,6 +146,7 @@ def colorize_files(
             yield outcome
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
+        written: list[Outcome | Future[_Finished]] = []
         writing: list[Outcome | Future[_Finished]] = []
         try:
             for group in _one_ahead(groups()):
@@ -156,7 +157,7 @@ def colorize_files(
             # Who stops in the middle waits for what is being written, and that is not forgotten.
             pool.shutdown(cancel_futures=True)
             if outcomes:
-                for each in writing:
+                for each in [*written, *writing]:
                     if isinstance(each, Future) and not each.cancelled() and not each.exception():
                         outcomes.add(each.result()[0])
             raise
@@ -224,13 +225,13 @@ def _load(job: Job, settings: Settings, *, anew: bool) -> _Loaded | Outcome:
         return Outcome(job.source, FAILED, why=_too_large(job.source), stamp=before)
     if settings.only_grey and has_colour(photograph):
         return Outcome(job.source, SKIPPED, why="has colours already", stamp=before)
-    if job.source == job.target and not anew and photo.is_coloured(photograph):
+    if job.source == job.target and not anew and photo.is_coloured_by_kcolor(photograph):
         return Outcome(job.source, SKIPPED, why="coloured by kcolor before; --overwrite does it anew", stamp=before)
     return _Loaded(job, photograph, _notes(photograph), before, started)
 
 
 def _notes(photograph: Photograph) -> tuple[str, ...]:
-    if photo.is_coloured(photograph):
+    if photo.is_coloured_by_kcolor(photograph):
         return ("was coloured by kcolor before: only its lightness is used",)
     return ("has colours already: only its lightness is used",) if has_colour(photograph) else ()
 

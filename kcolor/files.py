@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -52,6 +52,8 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary = folder / path.name
         yield temporary
         if not path.is_dir():
+            with suppress(OSError):  # there is none yet
+                shutil.copymode(path, temporary)
             temporary.replace(path)
             return
         # A folder is not replaced in one move; killed between the two, neither is there under its name.

@@ -117,4 +117,4 @@ def in_place(photographs: Sequence[tuple[Path, Path]]) -> list[Job]:
     for source, _ in photographs:
         if source.suffix.lower() not in photo.WRITTEN:
             raise DataError(f"{files.shown(source)}: cannot be written in place, in its own format; colour it with -o")
-    return [Job(source, source) for source in dict.fromkeys(source for source, _ in photographs)]
+    return [Job(source, source) for source in dict.fromkeys(source.resolve() for source, _ in photographs)]

@@ -82,11 +82,13 @@ class Outcomes:
         os.close(self._descriptor)
 
     def add(self, outcome: Outcome) -> None:
-        """Add a line.
+        """Add a line; not on a photograph that is skipped because of an earlier one.
 
         Raises:
             DataError: It cannot be written.
         """
+        if outcome.status == SKIPPED and str(outcome.source) in self._known:
+            return
         line = {
             **asdict(outcome),
             "source": str(outcome.source),
@@ -106,13 +108,15 @@ class Outcomes:
         Returns:
             The reason; "" if there is something to do.
         """
+        # A photograph that was coloured in place says so itself.
+        if source in targets or not all(os.path.lexists(target) for target in targets):
+            return ""
         entry = self._known.get(str(source))
-        there = all(os.path.lexists(target) for target in targets)
-        if not there:
+        if entry is not None and entry["status"] == FAILED:
             return ""
         if entry is None or entry["status"] != COLOURED or entry["targets"] != [str(target) for target in targets]:
-            return "" if source in targets else "already there; --overwrite colours it anew"
-        if source not in targets and entry["stamp"] != list(stamp(source) or ()):
+            return "already there; --overwrite colours it anew"
+        if entry["stamp"] != list(stamp(source) or ()):
             return ""
         if entry["settings"] != dict(self.settings):
             return "coloured before, with other settings; --overwrite colours it anew"

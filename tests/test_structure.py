@@ -28,7 +28,7 @@ ORDER = [
     ["pages.gallery"],
     ["pages.comparison", "pages.report"],
     ["pages"],
-    ["checkpoint", "colorizer"],
+    ["checkpoint", "colorizer", "jobs", "outcomes"],
     ["callbacks", "build"],
     ["colorize", "fit", "protocols"],
     ["judge"],
