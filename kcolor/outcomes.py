@@ -87,12 +87,12 @@ class Outcomes:
         Raises:
             DataError: It cannot be written.
         """
-        if outcome.status == SKIPPED and str(outcome.source) in self._known:
+        if outcome.status == SKIPPED and _named(outcome.source) in self._known:
             return
         line = {
             **asdict(outcome),
-            "source": str(outcome.source),
-            "targets": [str(target) for target in outcome.targets],
+            "source": _named(outcome.source),
+            "targets": [_named(target) for target in outcome.targets],
             "settings": dict(self.settings),
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
@@ -111,16 +111,21 @@ class Outcomes:
         # A photograph that was coloured in place says so itself.
         if source in targets or not all(os.path.lexists(target) for target in targets):
             return ""
-        entry = self._known.get(str(source))
+        entry = self._known.get(_named(source))
         if entry is not None and entry["status"] == FAILED:
             return ""
-        if entry is None or entry["status"] != COLOURED or entry["targets"] != [str(target) for target in targets]:
+        if entry is None or entry["status"] != COLOURED or entry["targets"] != [_named(target) for target in targets]:
             return "already there; --overwrite colours it anew"
         if entry["stamp"] != list(stamp(source) or ()):
             return ""
         if entry["settings"] != dict(self.settings):
             return "coloured before, with other settings; --overwrite colours it anew"
         return "coloured before"
+
+
+def _named(path: Path) -> str:
+    """The same from whatever folder kcolor is called."""
+    return os.path.abspath(path)  # noqa: PTH100  # links are not followed
 
 
 def stamp(source: Path) -> tuple[int, int] | None:
