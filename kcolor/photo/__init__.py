@@ -173,17 +173,3 @@ def _format_of(path: Path, name: str) -> str | None:
     raise DataError(
         f"{name}: cannot be written: no format for {files.shown(suffix)}; use one of {', '.join(sorted(WRITTEN))}"
     )
-
-
-def size(path: Path) -> tuple[int, int]:
-    """TEMPORARY."""
-    try:
-        with Image.open(path) as picture:
-            return picture.size
-    except Exception as error:
-        raise DataError(str(error)) from error
-
-
-def is_coloured_by_kcolor(photograph: Photograph) -> bool:
-    """TEMPORARY."""
-    return b"kcolor:Model" in photograph.xmp
