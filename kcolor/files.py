@@ -21,6 +21,9 @@ _WHAT_TO_DO = {
     errno.EDQUOT: "make room, and run it again",
     errno.EFBIG: "choose another place",
     errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "look at where the link leads",
+    errno.EEXIST: "there is a file where a folder is meant; choose another place",
+    errno.ENOTDIR: "there is a file where a folder is meant; look at the name",
 }
 
 
@@ -85,7 +88,7 @@ def whole_text(path: Path) -> Iterator[TextIO]:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror}; mend that, and run it again") from error
+        raise DataError(f"{shown(path)}: cannot be written: {reason(error)}") from error
 
 
 def digest(path: Path) -> str:

@@ -124,7 +124,7 @@ def survey(
         DataError: The folder is missing or the survey file cannot be written.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder: give the folder that holds the photos")
+        raise DataError(f"{files.shown(folder)} is not a folder: give the folder that holds the photos")
     everything = sorted(candidates(folder))
     wanted = [c for c in everything if not include or any(fnmatchcase(c.path, pattern) for pattern in include)]
     known, lines = _read_survey(survey_file)
@@ -169,11 +169,14 @@ def candidates(folder: Path) -> Iterator[Candidate]:
             path = f"{inside}/{entry.name}" if inside else entry.name
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir():
-                (links if entry.is_symlink() else folders).append(path)
-            elif os.path.splitext(entry.name)[1].lower() in photo.SUFFIXES and entry.is_file():  # noqa: PTH122
-                status = entry.stat()
-                yield Candidate(path, status.st_size, status.st_mtime_ns)
+            try:
+                if entry.is_dir():
+                    (links if entry.is_symlink() else folders).append(path)
+                elif os.path.splitext(entry.name)[1].lower() in photo.SUFFIXES and entry.is_file():  # noqa: PTH122
+                    status = entry.stat()
+                    yield Candidate(path, status.st_size, status.st_mtime_ns)
+            except OSError:  # a link to itself or to where nobody may look, or a file that has just gone
+                continue
 
 
 def _is_current(facts: Facts | None, candidate: Candidate) -> bool:
@@ -192,7 +195,9 @@ def _read_survey(path: Path) -> tuple[dict[str, Facts], int]:
             header = file.readline()
             if header != json.dumps(SURVEY_HEADER) + "\n":
                 if header and not header.startswith(SURVEY_MARK):
-                    raise DataError(f"{path} is not a survey: give another name, so that it is not overwritten")
+                    raise DataError(
+                        f"{files.shown(path)} is not a survey: give another name, so that it is not overwritten"
+                    )
                 return {}, 0
             for line in file:
                 lines += 1
@@ -204,7 +209,7 @@ def _read_survey(path: Path) -> tuple[dict[str, Facts], int]:
     except FileNotFoundError:
         return {}, 0
     except OSError as error:
-        raise DataError(f"cannot read the survey {path}: {error.strerror}") from error
+        raise DataError(f"cannot read the survey {files.shown(path)}: {error.strerror}") from error
     return known, lines
 
 
@@ -221,7 +226,9 @@ def _appended(path: Path, *, anew: bool) -> Iterator[TextIO]:
         with path.open("a", encoding="ascii") as file:
             yield file
     except OSError as error:
-        raise DataError(f"cannot write the survey {path}: {error.strerror}; mend that, and it goes on there") from error
+        raise DataError(
+            f"cannot write the survey {files.shown(path)}: {error.strerror}; mend that, and it goes on there"
+        ) from error
 
 
 def _ends_its_line(path: Path) -> bool:
@@ -258,7 +265,7 @@ def _examine_all(folder: Path, todo: Sequence[Candidate], workers: int | None) -
                 yield future.result()
     except BrokenProcessPool as error:
         raise DataError(
-            f"a process that read photos in {folder} was ended, perhaps for lack of memory: "
+            f"a process that read photos in {files.shown(folder)} was ended, perhaps for lack of memory: "
             "run it again with fewer workers, and it goes on from here"
         ) from error
     finally:

@@ -52,9 +52,9 @@ def test_any_file_name_can_be_written(tmp_path):
 
 
 def test_where_nothing_can_be_written(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(DataError, match="cannot be written"):
-        files.write_text(tmp_path / "file" / "a.txt", "text")
+    (tmp_path / "a\nb\udcff").touch()
+    with pytest.raises(DataError, match=r"a\\nb\\udcff/a.txt: cannot be written: .*a file where a folder is meant"):
+        files.write_text(tmp_path / "a\nb\udcff" / "a.txt", "text")
 
 
 def test_names_are_told_in_one_line():

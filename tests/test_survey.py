@@ -184,6 +184,9 @@ def test_links_that_loop(folder):
     (folder / "b/c/up").symlink_to(folder)
     (folder / "a").symlink_to(folder / "b/c")
     (folder / "broken.jpg").symlink_to(folder / "nowhere")
+    (folder / "itself.jpg").symlink_to("itself.jpg")
+    (folder / "one").symlink_to("other")
+    (folder / "other").symlink_to("one")
     elsewhere = fill(folder.parent / "elsewhere", ["2.png"])
     (folder / "linked").symlink_to(elsewhere)
     assert list(reasons(make(folder))) == ["b/c/1.png", "linked/2.png"]
