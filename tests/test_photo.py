@@ -9,12 +9,13 @@ import subprocess
 import sys
 import threading
 import zlib
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 import tifffile
 from made import colour
-from PIL import Image
+from PIL import GifImagePlugin, Image, ImageFile, PngImagePlugin
 
 from kcolor import photo
 from kcolor.errors import DataError
@@ -34,11 +35,14 @@ def saved(picture: Image.Image, kind: str, **options) -> bytes:
 
 
 def every_kind(picture: Image.Image) -> dict[str, bytes]:
-    """A file of each kind that is read, with something beside its pixels."""
+    """A file of each kind that is read here, with something beside its pixels."""
     exif = Image.Exif()
     exif[0x010E], exif[0x0112] = "a caption", 6
     xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"/>'
-    return {
+    heic = {}
+    if find_spec("pillow_heif"):
+        heic = {"HEIC": photo.encode(Photograph(np.asarray(picture)), "HEIF")}
+    return heic | {
         "JPEG": saved(picture, "JPEG", exif=exif, xmp=xmp, comment=b"a comment"),
         "progressive JPEG": saved(picture, "JPEG", progressive=True),
         "grey JPEG": saved(picture.convert("L"), "JPEG"),
@@ -319,8 +323,11 @@ def test_16_bits_become_8_where_the_format_has_no_more():
 @pytest.mark.parametrize("dtype", [np.float32, np.int32])
 def test_values_of_unknown_range_are_refused(folder, dtype):
     Image.fromarray(np.ones((8, 8), dtype)).save(folder / "a.tif")
-    with pytest.raises(DataError, match=r"a.tif: cannot be read: 32 bits a pixel"):
+    with pytest.raises(
+        DataError, match=r"a.tif: cannot be read: its values are signed, .*; save it with 8 or 16 bits"
+    ) as e:
         photo.read(folder / "a.tif")
+    assert "damaged" not in str(e.value)
 
 
 # Writing.
@@ -415,6 +422,8 @@ def test_a_photograph_is_what_it_says():
     ):
         with pytest.raises(ValueError, match="not"):
             Photograph(**wrong)
+    with pytest.raises(ValueError, match="not a single pixel"):
+        Photograph(rgb[:0])
     deep = Photograph(rgb, rgb[..., 0] + np.uint8(128)).with_rgb(rgb.astype(np.uint16))
     assert (deep.alpha == 128 * 257).all()
     assert (deep.with_rgb(rgb).alpha == 128).all()
@@ -522,7 +531,115 @@ def test_sides_that_a_format_has_no_room_for(folder, kind, side):
     photo.encode(Photograph(np.zeros((1, side - 1, 3), np.uint8)), kind)
 
 
+# The size alone.
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_size_is_told_without_decoding(folder, kind, monkeypatch):
+    (folder / "a").write_bytes(KINDS[kind])
+    height, width = photo.read(folder / "a").rgb.shape[:2]
+
+    def never(*_):
+        raise AssertionError("decoded")
+
+    for reader in (ImageFile.ImageFile, GifImagePlugin.GifImageFile, PngImagePlugin.PngImageFile):
+        monkeypatch.setattr(reader, "load", never)
+        monkeypatch.setattr(reader, "load_prepare", never)
+    assert photo.size(folder / "a") == (width, height)
+
+
+XMP = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>"""
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP", "AVIF"])
+def test_the_size_is_that_of_the_upright_photo(folder, kind):
+    picture = Image.new("RGB", (24, 40))
+    for orientation in range(1, 9):
+        told = Image.Exif()
+        told[0x0112] = orientation
+        (folder / "a").write_bytes(saved(picture, kind, exif=told))
+        assert photo.size(folder / "a") == ((24, 40) if orientation < 5 else (40, 24))
+        assert photo.size(folder / "a") == photo.read(folder / "a").rgb.shape[1::-1]
+    texts = PngImagePlugin.PngInfo()
+    texts.add_itxt("XML:com.adobe.xmp", XMP)
+    by_xmp = {"PNG": {"pnginfo": texts}, "TIFF": {"tiffinfo": {700: XMP.encode()}}}.get(kind, {"xmp": XMP.encode()})
+    (folder / "a").write_bytes(saved(picture, kind, **by_xmp))
+    assert photo.size(folder / "a") == (40, 24) == photo.read(folder / "a").rgb.shape[1::-1]
+
+
+def test_orientation_behind_the_pixels_of_a_png(folder):
+    told = Image.Exif()
+    told[0x0112] = 6
+    data = saved(Image.new("RGB", (24, 40)), "PNG")
+    end = data.index(b"IEND") - 4
+    (folder / "a.png").write_bytes(
+        data[:end] + png_chunk(b"eXIf", told.tobytes().removeprefix(b"Exif\0\0")) + data[end:]
+    )
+    assert photo.size(folder / "a.png") == (40, 24) == photo.read(folder / "a.png").rgb.shape[1::-1]
+
+
+def test_size_and_read_refuse_the_same(folder):
+    (folder / "text.jpg").write_bytes(b"not a picture")
+    (folder / "empty.png").touch()
+    (folder / "huge.png").write_bytes(header_only("PNG", 40_000, 40_000))
+    (folder / "short.webp").write_bytes(b"RIFF\0\0\0\0WEBPVP8 ")
+    (folder / "loop.jpg").symlink_to("loop.jpg")
+    os.mkfifo(folder / "pipe.png")
+    for name in ("text.jpg", "empty.png", "huge.png", "short.webp", "loop.jpg", "pipe.png", "missing.png", "", "a\0b"):
+        said = []
+        for look in (photo.size, photo.read):
+            with pytest.raises(DataError) as raised:
+                look(folder / name)
+            said.append(str(raised.value))
+        assert said[0] == said[1]
+    (folder / "a.png").write_bytes(KINDS["PNG"])
+    with pytest.raises(DataError, match="too large: 48x40"):
+        photo.size(folder / "a.png", max_pixels=1919)
+
+
+# There and back, in sizes that nobody chose.
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_is_written_without_loss_is_read_again(folder, seed):
+    chance = np.random.default_rng(seed)
+    # Long or wide: of 1 to 3000 pixels a side, and of no more than 60,000 in all.
+    side = int(np.exp(chance.uniform(0, np.log(3000))))
+    sides = [side, int(chance.integers(1, min(3000, 60_000 // side) + 1))]
+    height, width = chance.permutation(sides)
+    for dtype in (np.uint8, np.uint16):
+        rgb = chance.integers(0, np.iinfo(dtype).max, (height, width, 3), dtype, endpoint=True)
+        alpha = chance.integers(0, np.iinfo(dtype).max, (height, width), dtype, endpoint=True)
+        for suffix in (".png", ".tif") if dtype == np.uint16 else (".png", ".tif", ".bmp", ".webp"):
+            clear = None if suffix == ".bmp" else alpha
+            photo.write(folder / f"a{suffix}", Photograph(rgb, clear, lossless=True))
+            read = photo.read(folder / f"a{suffix}")
+            np.testing.assert_array_equal(read.rgb, rgb)
+            np.testing.assert_array_equal(read.alpha, clear)
+            assert read.rgb.dtype == dtype
+            assert photo.size(folder / f"a{suffix}") == (width, height)
+
+
 # What goes wrong.
+
+
+@pytest.mark.parametrize("size", [(40_000, 40_000), (15_000, 15_000)])
+def test_an_avif_beyond_its_reader_s_own_limit(size):
+    data = bytearray(KINDS["AVIF"])
+    place = data.index(b"ispe") + 8
+    data[place : place + 8] = struct.pack(">LL", *size)
+    with pytest.raises(DataError, match=f"^big: too large: {size[0]}x{size[1]} is "):
+        photo.decode(bytes(data), "big")
+
+
+def test_libtiff_does_not_talk_in_between(capfd):
+    data = bytearray(KINDS["TIFF in LZW"])
+    place = data.index(struct.pack("<HH", 279, 4))  # how long the pixels are
+    data[place + 8 : place + 12] = b"\xf0\xff\xff\xff"
+    with pytest.raises(DataError, match="a: cannot be read: decoder error"):
+        photo.decode(bytes(data), "a")
+    assert capfd.readouterr().err == ""
 
 
 def test_formats_that_start_other_programs_are_not_tried(folder):
@@ -683,6 +800,19 @@ def test_no_permission(folder):
     assert [entry.name for entry in folder.iterdir()] == ["a.png"]
 
 
+# Pictures that Pillow holds.
+
+
+def test_16_bit_pictures_of_pillow_s_are_turned_too():
+    told = Image.Exif()
+    told[0x0112] = 6
+    data = saved(Image.fromarray(noise(24, 40)), "PNG", exif=told)
+    with Image.open(io.BytesIO(data)) as opened:
+        np.testing.assert_array_equal(photo.from_image(opened).rgb, photo.decode(data, "a").rgb8)
+    with pytest.raises(DataError, match="the picture cannot be read: its values are signed"):
+        photo.from_image(Image.new("F", (2, 2)))
+
+
 # HEIC.
 
 
@@ -710,6 +840,17 @@ def test_heic(folder):
     for cut in range(1, 20):
         with pytest.raises(DataError):
             photo.decode((folder / "a.heic").read_bytes()[: cut * 40], "a")
+
+
+@pytest.mark.parametrize("mode", ["RGB;16", "I;16L"])
+def test_heic_of_10_bits(mode):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    values = np.asarray(colour(64) if mode == "RGB;16" else colour(64).convert("L"))
+    made = io.BytesIO()
+    pillow_heif.from_bytes(mode, (64, 64), (values.astype(np.uint16) * 257).tobytes()).save(made, quality=95)
+    read = photo.decode(made.getvalue(), "a")
+    truth = values if values.ndim == 3 else values[..., None].repeat(3, 2)
+    assert np.abs(read.rgb.astype(int) - truth).mean() < 5
 
 
 def test_brands_of_the_same_container():

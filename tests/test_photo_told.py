@@ -252,6 +252,20 @@ def test_a_second_note_takes_the_place_of_the_first_and_the_history_grows():
     assert value_of(root, "k:ModelSHA256") is None
 
 
+@pytest.mark.parametrize("kind", [*SAYING_XMP, "HEIF"])
+def test_what_kcolor_has_coloured_is_known_again(kind):
+    if kind == "HEIF":
+        pytest.importorskip("pillow_heif")
+    photograph = Photograph(np.asarray(colour(64)), xmp=PACKET)
+    for note in (None, Note("model")):
+        again = photo.decode(photo.encode(photograph, kind, note=note), "a")
+        assert photo.is_coloured_by_kcolor(again) == (note is not None)
+    assert not photo.is_coloured_by_kcolor(Photograph(photograph.rgb, xmp=b"broken, and kcolor:Colours"))
+    # As other programs write it: an element, under another prefix.
+    told = f"<r:Description><k:Colours xmlns:k='{xmp.KCOLOR}'>predicted</k:Colours></r:Description>"
+    assert xmp.has_note(f"<r:RDF xmlns:r='{xmp.RDF}'>{told}</r:RDF>".encode())
+
+
 @pytest.mark.parametrize(
     "broken",
     [

@@ -24,8 +24,10 @@ import io
 import os
 import stat
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image
 
@@ -36,7 +38,7 @@ from kcolor.photo.decoding import MAX_PIXELS
 from kcolor.photo.encoding import QUALITY
 from kcolor.photo.formats import FORMAT_OF, FORMATS, HEAD, SUFFIXES, WRITTEN, sniff
 from kcolor.photo.photograph import Photograph
-from kcolor.photo.xmp import Note
+from kcolor.photo.xmp import Note, has_note
 
 __all__ = [
     "FORMATS",
@@ -50,7 +52,9 @@ __all__ = [
     "decode",
     "encode",
     "from_image",
+    "is_coloured_by_kcolor",
     "read",
+    "size",
     "sniff",
     "write",
 ]
@@ -67,16 +71,29 @@ def read(path: Path, *, max_pixels: int = MAX_PIXELS) -> Photograph:
         DataError: It is no photograph, is damaged or cut short, has more pixels, or cannot be read.
     """
     name = files.shown(path)
-    try:
-        # A pipe would be waited for, and a device may have no end.
-        if not stat.S_ISREG(path.stat().st_mode):
-            what = "a folder; name the photographs in it" if path.is_dir() else "no file; name a photograph"
-            raise DataError(f"{name}: cannot be read: it is {what}")
-        with path.open("rb") as stream:
-            photograph = decoding.decode(stream, name, max_pixels)
-            return replace(photograph, mtime_ns=os.fstat(stream.fileno()).st_mtime_ns)
-    except (OSError, ValueError) as error:  # a name with a NUL in it is a ValueError
-        raise DataError(f"{name}: cannot be read: {files.reason(error)}") from error
+    with _opened(path, name) as stream:
+        photograph = decoding.decode(stream, name, max_pixels)
+        return replace(photograph, mtime_ns=os.fstat(stream.fileno()).st_mtime_ns)
+
+
+def size(path: Path, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """The width and height in pixels of what `read` would give, upright, from the file's header alone.
+
+    Args:
+        path: As for `read`.
+        max_pixels: As for `read`.
+
+    Raises:
+        DataError: As for `read`; of a file that is damaged behind its header, only `read` says so.
+    """
+    name = files.shown(path)
+    with _opened(path, name) as stream:
+        return decoding.size(stream, name, max_pixels)
+
+
+def is_coloured_by_kcolor(photograph: Photograph) -> bool:
+    """Whether the photograph's XMP carries kcolor's note: see `Note`. BMP has no place for it."""
+    return has_note(photograph.xmp)
 
 
 def decode(data: bytes, name: str | Path, *, max_pixels: int = MAX_PIXELS) -> Photograph:
@@ -162,6 +179,19 @@ def write(
                     os.utime(temporary, ns=(time.time_ns(), photograph.mtime_ns))
     except (OSError, ValueError) as error:
         raise DataError(f"{name}: cannot be written: {files.reason(error)}") from error
+
+
+@contextlib.contextmanager
+def _opened(path: Path, name: str) -> Iterator[BinaryIO]:
+    try:
+        # A pipe would be waited for, and a device may have no end.
+        if not stat.S_ISREG(path.stat().st_mode):
+            what = "a folder; name the photographs in it" if path.is_dir() else "no file; name a photograph"
+            raise DataError(f"{name}: cannot be read: it is {what}")
+        with path.open("rb") as stream:
+            yield stream
+    except (OSError, ValueError) as error:  # a name with a NUL in it is a ValueError
+        raise DataError(f"{name}: cannot be read: {files.reason(error)}") from error
 
 
 def _format_of(path: Path, name: str) -> str | None:

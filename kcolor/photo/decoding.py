@@ -1,10 +1,14 @@
 """From a file's content to a photograph."""
 
 import contextlib
+import ctypes
+import io
+import logging
 import math
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -12,8 +16,9 @@ from PIL import ExifTags, Image, ImageFile
 
 from kcolor.errors import DataError
 from kcolor.photo import exif, icc, sixteen, xmp
-from kcolor.photo.formats import HEAD, sniff, webp_is_lossless, webp_size
+from kcolor.photo.formats import HEAD, avif_size, png_without_pixels, sniff, webp_is_lossless, webp_size
 from kcolor.photo.photograph import Photograph, eight_bits
+from kcolor.photo.sixteen import UnreadKindError
 
 # More is refused before a pixel is decoded: 200 million pixels are 600 MB as they are read, and several times that
 # while they are coloured.
@@ -41,19 +46,64 @@ def decode(stream: BinaryIO, name: str, max_pixels: int = MAX_PIXELS) -> Photogr
     Raises:
         DataError: It is no photograph, is damaged, or has more pixels.
     """
+    with _told_in_one_line(name), _own_limit():
+        kind, again = _opener(stream, name, max_pixels)
+        with again() as picture:
+            profile = picture.info.get("icc_profile")
+            profile = profile if isinstance(profile, bytes) else None
+            rgb, alpha = _pixels(picture, again, profile)
+            orientation = _orientation(picture)
+            rgb, alpha = _upright(rgb, orientation), None if alpha is None else _upright(alpha, orientation)
+            lossless = kind == "WEBP" and webp_is_lossless(stream)
+            return Photograph(rgb, alpha, kind, lossless=lossless, **_said(picture, stream, kind, rgb))
+
+
+def size(stream: BinaryIO, name: str, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Width and height of the photograph that `decode` would give, without a pixel decoded.
+
+    Args:
+        stream: As for `decode`.
+        name: As for `decode`.
+        max_pixels: As for `decode`.
+
+    Raises:
+        DataError: As for `decode`, as far as the header tells.
+    """
+    with _told_in_one_line(name), _own_limit():
+        kind, again = _opener(stream, name, max_pixels)
+        with again() as picture:
+            width, height = picture.size
+            # TIFF's reader has the size after its own tag already, and only what XMP says is still to be done.
+            done = kind == "TIFF" and ExifTags.Base.Orientation in picture.tag_v2  # type: ignore[attr-defined]
+            if kind != "PNG":
+                orientation = _orientation(picture)
+            else:  # what it says may stand behind the pixels
+                with Image.open(io.BytesIO(png_without_pixels(stream)), formats=["PNG"]) as said:
+                    orientation = _orientation(said)
+            return (height, width) if orientation >= 5 and not done else (width, height)
+
+
+@contextlib.contextmanager
+def _told_in_one_line(name: str) -> Iterator[None]:
+    """Whatever goes wrong with a picture, as a DataError."""
     try:
-        with _own_limit():
-            return _decode(stream, name, max_pixels)
+        yield
     except DataError:
         raise
     except MemoryError as error:
         raise DataError(f"{name}: too large for this machine's memory; make it smaller") from error
     except Exception as error:  # a damaged picture can make Pillow raise almost anything
         reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{name}: cannot be read: {reason}; {_DAMAGED}") from error
+        advice = "" if isinstance(error, UnreadKindError) else f"; {_DAMAGED}"
+        raise DataError(f"{name}: cannot be read: {reason}{advice}") from error
 
 
-def _decode(stream: BinaryIO, name: str, max_pixels: int) -> Photograph:
+def _opener(stream: BinaryIO, name: str, max_pixels: int) -> tuple[str, Callable[[], ImageFile.ImageFile]]:
+    """Pillow's name of the format, and what opens the picture, as often as it is called.
+
+    Raises:
+        DataError: It is no photograph, is damaged, or has more pixels.
+    """
     head = stream.read(HEAD)
     if not head:
         raise DataError(f"{name}: is empty (0 bytes); get another copy")
@@ -69,31 +119,36 @@ def _decode(stream: BinaryIO, name: str, max_pixels: int) -> Photograph:
             raise DataError(broken)
         _check(size, name, max_pixels)
 
+    elif kind == "TIFF":
+        _silence_libtiff()
+
     def again() -> ImageFile.ImageFile:
         try:
-            return Image.open(stream, formats=[kind])
+            picture = Image.open(stream, formats=[kind])
         except Image.UnidentifiedImageError as error:
+            if kind == "AVIF":  # whose reader has a limit of its own
+                _check(avif_size(stream), name, max_pixels)
             raise DataError(broken) from error
-
-    with again() as picture:
         if not all(picture.size):
             raise DataError(broken)
         _check(picture.size, name, max_pixels)
-        profile = picture.info.get("icc_profile")
-        profile = profile if isinstance(profile, bytes) else None
-        rgb, alpha = _pixels(picture, again, profile)
-        orientation = _orientation(picture)
-        rgb, alpha = _upright(rgb, orientation), None if alpha is None else _upright(alpha, orientation)
-        lossless = kind == "WEBP" and webp_is_lossless(stream)
-        return Photograph(rgb, alpha, kind, lossless=lossless, **_said(picture, stream, kind, rgb))
+        return picture
+
+    return kind, again
+
+
+@cache
+def _silence_libtiff() -> None:
+    """Keep libtiff, which Pillow brings, and Pillow from printing complaints; what matters of them is raised."""
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # whoever has asked for its log has it still
+    with contextlib.suppress(OSError, AttributeError):  # where it is part of Pillow's own library, it cannot be reached
+        ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)
 
 
 def from_image(picture: Image.Image) -> Photograph:
     """See `kcolor.photo.from_image`."""
     try:
         profile = picture.info.get("icc_profile")
-        if picture.mode.startswith("I;16"):
-            picture = Image.fromarray(eight_bits(np.asarray(picture).astype(np.uint16)))
         rgb, alpha = _eight_bits(picture, profile if isinstance(profile, bytes) else None)
         orientation = _orientation(picture)
         return Photograph(_upright(rgb, orientation), None if alpha is None else _upright(alpha, orientation))
@@ -175,8 +230,13 @@ def _through_eight_bits(
 
 
 def _eight_bits(picture: Image.Image, profile: bytes | None) -> tuple[np.ndarray, np.ndarray | None]:
-    if picture.mode in ("I", "F") or picture.mode.startswith("I;"):
-        raise ValueError("32 bits a pixel, of which nobody knows the range; save it with 8 or 16 bits")
+    if picture.mode in ("I", "F"):
+        raise UnreadKindError(
+            "its values are signed, of 32 bits or with a point, and nobody knows their range; "
+            "save it with 8 or 16 bits a channel"
+        )
+    if picture.mode.startswith("I;16"):  # grey HEIC, and what a caller has opened
+        picture = Image.fromarray(eight_bits(np.asarray(picture).astype(np.uint16)))
     alpha = None
     if picture.has_transparency_data:
         grey = picture.mode in ("L", "LA", "La")
@@ -191,7 +251,8 @@ def _eight_bits(picture: Image.Image, profile: bytes | None) -> tuple[np.ndarray
 def _orientation(picture: Image.Image) -> int:
     """EXIF orientation, 1 to 8, as far as it has not been applied; 1 where it makes no sense."""
     try:
-        value = picture.getexif().get(ExifTags.Base.Orientation)
+        # Not PNG's own way, which decodes the pixels to look behind them.
+        value = Image.Image.getexif(picture).get(ExifTags.Base.Orientation)
     except Exception:  # broken EXIF in a sound picture can make Pillow raise almost anything
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1

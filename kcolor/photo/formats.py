@@ -1,5 +1,8 @@
 """The formats of photographs: what they are called, and which one a file has by its first bytes."""
 
+import math
+import os
+import re
 from typing import BinaryIO
 
 # By the suffix of a name. HEIF needs the package pillow-heif.
@@ -55,6 +58,37 @@ def sniff(head: bytes) -> str | None:
         brands = {box[8:12], *(box[i : i + 4] for i in range(16, len(box), 4))}
         return "AVIF" if brands & _AVIF else "HEIF" if brands & _HEIF else None
     return None
+
+
+def png_without_pixels(stream: BinaryIO) -> bytes:
+    """What a PNG says, before and behind its pixels, as a PNG whose pixels are missing.
+
+    Args:
+        stream: The file.
+    """
+    stream.seek(0)
+    kept = [stream.read(8)]
+    while len(head := stream.read(8)) == 8:
+        size = int.from_bytes(head[:4])
+        if head[4:] in (b"IDAT", b"fdAT"):
+            stream.seek(size + 4, os.SEEK_CUR)
+        else:
+            kept.append(head + stream.read(size + 4))
+    return b"".join(kept)
+
+
+def avif_size(stream: BinaryIO) -> tuple[int, int]:
+    """Width and height of the largest picture in an AVIF file, as its header tells; zeros if it does not.
+
+    Source: ISO/IEC 23008-12, section 6.5.3.
+
+    Args:
+        stream: The file; its first 64 KB are looked at.
+    """
+    stream.seek(0)
+    found = re.findall(rb"\0\0\0\x14ispe\0{4}(.{4})(.{4})", stream.read(1 << 16), re.DOTALL)
+    sizes = [(int.from_bytes(width), int.from_bytes(height)) for width, height in found]
+    return max(sizes, key=math.prod, default=(0, 0))
 
 
 def webp_is_lossless(stream: BinaryIO) -> bool:

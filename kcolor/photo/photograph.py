@@ -28,7 +28,7 @@ class Photograph:
         mtime_ns: When the file was last changed, in nanoseconds since 1970; None if there was no file.
 
     Raises:
-        ValueError: The arrays have other shapes or types.
+        ValueError: The arrays have other shapes or types, or are empty.
     """
 
     rgb: np.ndarray
@@ -45,6 +45,8 @@ class Photograph:
     def __post_init__(self) -> None:
         if self.rgb.ndim != 3 or self.rgb.shape[2] != 3 or self.rgb.dtype not in (np.uint8, np.uint16):
             raise ValueError(f"rgb is {self.rgb.dtype} {self.rgb.shape}, not (height, width, 3) uint8 or uint16")
+        if not self.rgb.size:
+            raise ValueError(f"rgb is {self.rgb.shape}: not a single pixel")
         if self.alpha is not None and (self.alpha.shape != self.rgb.shape[:2] or self.alpha.dtype != self.rgb.dtype):
             raise ValueError(f"alpha is {self.alpha.dtype} {self.alpha.shape}, not as rgb is")
 

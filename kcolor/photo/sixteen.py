@@ -24,6 +24,10 @@ _WHITE_IS_ZERO = 0
 _BLOCK = 1 << 20
 
 
+class UnreadKindError(ValueError):
+    """A picture that may well be sound, but is of a kind that is not read: says of what kind, and what to do."""
+
+
 def values(picture: ImageFile.ImageFile, again: Callable[[], ImageFile.ImageFile]) -> np.ndarray | None:
     """The 16-bit values of a picture, if it has such; the file's orientation is applied by TIFF's reader, not by PNG's.
 
@@ -36,7 +40,7 @@ def values(picture: ImageFile.ImageFile, again: Callable[[], ImageFile.ImageFile
         or is a TIFF that Pillow gives but 8 of: CMYK, and planes on their own that are compressed.
 
     Raises:
-        ValueError: It is a TIFF of 16 bits in planes on their own, of a kind that would be misread.
+        UnreadKindError: It is a TIFF of 16 bits in planes on their own, of a kind that would be misread.
         OSError: It is damaged.
     """
     if picture.format not in ("PNG", "TIFF") or not picture.tile:
@@ -54,7 +58,7 @@ def values(picture: ImageFile.ImageFile, again: Callable[[], ImageFile.ImageFile
     if planes and max(_tags(picture, _BITS), default=1) == 16 and len(raw) == 1:
         # Pillow would take such a plane for one of 8 bits.
         if picture.mode != "RGB":
-            raise ValueError("16 bits a channel in planes on their own; save it with the channels of a pixel together")
+            raise UnreadKindError("16 bits a channel in planes on their own; save it with a pixel's channels together")
         order = "L" if _little(picture) else "B"
         return _joined(picture, again, lambda half: lambda raw: f"{raw};16{order if half else _OTHER[order]}")
     if planes or raw[:-1] not in _TAKEN_AS:

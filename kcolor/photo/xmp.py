@@ -106,6 +106,19 @@ def with_note(packet: bytes, note: Note) -> bytes:
         return _packet(document)
 
 
+def has_note(packet: bytes) -> bool:
+    """Whether a packet carries the note of `with_note`, of any version of kcolor.
+
+    Args:
+        packet: XMP; empty or broken, it carries none.
+    """
+    try:
+        root = _parsed(packet)[1]
+    except _BrokenError:
+        return False
+    return any(_properties(description, KCOLOR, "Colours") for description in _descriptions(root))
+
+
 def _parsed(packet: bytes) -> tuple[minidom.Document, minidom.Element]:
     """The document and its ``rdf:RDF``.
 
