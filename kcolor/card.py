@@ -4,7 +4,7 @@ import hashlib
 import json
 import zipfile
 import zlib
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 from kcolor import __version__, files, recipe
@@ -28,6 +28,8 @@ class Card:
         source_sha256: Of the file that it was made from.
         kcolor: The version that made it.
         weights_sha256: Of the member ``model.weights.h5`` of the file that carries the card.
+        scenes: What its class branch gives on average for each class, by name; empty where that is not known. See
+            `kcolor.scenes`.
     """
 
     classes: tuple[str, ...]
@@ -36,6 +38,7 @@ class Card:
     source_sha256: str
     kcolor: str = __version__
     weights_sha256: str = ""
+    scenes: dict[str, list[float]] = field(default_factory=dict)
 
 
 def read(file: Path) -> Card | None:
@@ -43,8 +46,9 @@ def read(file: Path) -> Card | None:
     try:
         with zipfile.ZipFile(file) as archive:
             content = json.loads(archive.read(_METADATA))["kcolor"]
-        known = {field.name: content[field.name] for field in fields(Card)}
-        return Card(**{**known, "classes": tuple(known["classes"])})
+        content = {"scenes": {}, **content}  # cards did not always tell them
+        known = {each.name: content[each.name] for each in fields(Card)}
+        return Card(**{**known, "classes": tuple(known["classes"]), "scenes": dict(known["scenes"])})
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, zlib.error, zipfile.BadZipFile):
         return None
 
@@ -83,4 +87,4 @@ def attach(file: Path, card: Card) -> None:
         weights = hashlib.sha256(old.read(_WEIGHTS)).hexdigest()
         metadata = {**json.loads(old.read(_METADATA)), "kcolor": asdict(replace(card, weights_sha256=weights))}
         for name in old.namelist():
-            new.writestr(name, json.dumps(metadata, indent=2) if name == _METADATA else old.read(name))
+            new.writestr(name, json.dumps(metadata) if name == _METADATA else old.read(name))

@@ -1,11 +1,14 @@
 """A trained generator, whatever it is stored in: photographs in, coloured photographs out."""
 
+import difflib
+import hashlib
 import math
 import os
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kcolor import bundled, card, color, files, image
+from kcolor import bundled, card, color, files, image, networks, scenes
 from kcolor.errors import RunError
 from kcolor.given import take
 from kcolor.join import join
@@ -174,6 +177,89 @@ def stochastic(colorizer: Colorizer, seed: int) -> Colorizer:
         return made
 
     return replace(colorizer, outputs=tf.function(outputs, reduce_retracing=True, autograph=False))
+
+
+def variant(colorizer: Colorizer, seed: int, number: int) -> Colorizer:
+    """The same generator with its dropout active: one of the many colourings that it has for a photo.
+
+    Dropout is the noise of pix2pix's generator, in use as in training (Isola et al., CVPR 2017, section 3.2). Unlike
+    there, and unlike in `stochastic`, normalization keeps to its moving statistics, of which none moves. The noise is
+    the same for each photo, and photos go through the network one by one, so that their colours depend on nothing else
+    than the photo, `seed` and `number`.
+
+    Args:
+        colorizer: A Keras model; to overrule the scene as well, what `with_scene` gives.
+        seed: Another seed, other variants.
+        number: Which of the seed's variants.
+
+    Raises:
+        RunError: It was exported, or its generator has no dropout, or none of a rate above 0.
+    """
+    generator = colorizer.generator
+    if generator is None:
+        raise RunError(f"{colorizer.path}: an export has no variants; give the run, or its generator.keras")
+    names = [layer.name for layer in networks.dropouts(generator)]
+    if not names:
+        raise RunError(f"{colorizer.path}: has no variants: its generator has no dropout; take one trained with it")
+    hashes = [hashlib.sha256(f"{seed}:{number}:{name}".encode()).digest() for name in names]
+    noise = tf.constant([[int.from_bytes(part) for part in (each[:4], each[4:8])] for each in hashes], tf.int64)
+    noisy = _noisy(generator)
+    return replace(colorizer, outputs=lambda l: noisy(l, noise))
+
+
+@lru_cache(maxsize=1)  # variants are wanted several at a time, and need be traced once
+def _noisy(generator: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], Outputs]:
+    """What a generator with dropout says of L and of noise (dropouts, 2) int64, picture by picture."""
+    model = networks.with_dropout(generator)
+    states = [layer.seed_generator.state for layer in networks.dropouts(generator)]
+    places = {id(state): place for place, state in enumerate(states)}
+
+    def outputs(l: tf.Tensor, noise: tf.Tensor) -> Outputs:
+        fixed = [
+            tf.cast(noise[places[id(variable)]], variable.dtype) if id(variable) in places else variable
+            for variable in model.non_trainable_variables
+        ]
+
+        def one(picture: tf.Tensor) -> Outputs:
+            # Stateless, so that neither the noise nor anything else goes on from picture to picture.
+            made, _ = model.stateless_call(model.trainable_variables, fixed, picture[tf.newaxis])
+            return {name: value[0] for name, value in made.items()}
+
+        kinds = {name: tf.TensorSpec(value.shape[1:], value.dtype) for name, value in model.output.items()}
+        return tf.map_fn(one, l, fn_output_signature=kinds)
+
+    signature = [tf.TensorSpec(generator.input_shape, tf.float32), tf.TensorSpec((len(states), 2), tf.int64)]
+    return tf.function(outputs, input_signature=signature, autograph=False)
+
+
+def with_scene(colorizer: Colorizer, name: str) -> Colorizer:
+    """The same generator, told which scene it sees.
+
+    Whatever the photo, the bottleneck is given what the class branch gives for that scene on average over the training
+    set. The logits stay what the network saw. Variants of it are made of what this gives, and not the other way round.
+
+    Args:
+        colorizer: A Keras model with a class branch; see `kcolor.scenes.of` for where the averages are from.
+        name: One of its classes.
+
+    Raises:
+        RunError: It was exported, has no class branch, or knows no such class; or the averages are not known, and the
+            photos of its run cannot be read to find them.
+    """
+    if colorizer.classes:
+        _check_scene(colorizer, name, colorizer.classes)  # before all photos are read
+    averages = scenes.of(colorizer)
+    _check_scene(colorizer, name, averages)
+    generator = networks.with_scene(colorizer.generator, averages[name])
+    return replace(of(generator, colorizer.path), sha256=colorizer.sha256, classes=colorizer.classes)
+
+
+def _check_scene(colorizer: Colorizer, name: str, known: Iterable[str]) -> None:
+    known = list(known)
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        nearest = f" (did you mean {close[0]}?)" if close else ""
+        raise RunError(f"{colorizer.path}: knows no scene {files.shown(name)}{nearest}; it knows {', '.join(known)}")
 
 
 def load_generator(path: Path) -> keras.Model:

@@ -7,14 +7,19 @@ Weights start as Keras' own layers start them, Glorot-uniform (Glorot and Bengio
 implementation. Batch normalization keeps 0.9 of its moving statistics at each step and adds 1e-5 to the variance.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers
 
 # The last layer of the class head: the only one whose shape depends on the classes.
 _HEAD = "classifier_2"
+
+# What the class branch gives to the bottleneck, and the layer that takes it there.
+_SCENE, _SCENE_TAKEN = "fusion_1_relu", "fusion_repeat"
 
 
 def unet(
@@ -212,6 +217,100 @@ def copy_weights(source: keras.Model, target: keras.Model, *, head: bool = True)
         pairs += zip(left[name], right[name], strict=True)
     for theirs, ours in pairs:
         ours.assign(theirs)
+
+
+def has_class_branch(generator: keras.Model) -> bool:
+    """Whether a generator is one as from `unet_with_class_branch`."""
+    return {_SCENE, _SCENE_TAKEN} <= {layer.name for layer in generator.layers}
+
+
+def scene_encoder(generator: keras.Model) -> keras.Model:
+    """What the class branch of a generator gives to the bottleneck.
+
+    Args:
+        generator: As from `unet_with_class_branch`; its layers are shared.
+
+    Returns:
+        A model from L (batch, size, size, 1) to (batch, 8 width).
+
+    Raises:
+        ValueError: It has no class branch.
+    """
+    _check_branch(generator)
+    given: list[Any] = []
+
+    def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
+        made = layer(*args, **kwargs)
+        given.extend([made] if layer.name == _SCENE else [])
+        return made
+
+    whole = _called_otherwise(generator, call)
+    return keras.Model(whole.input, given[0], name="scene_encoder")
+
+
+def with_scene(generator: keras.Model, scene: np.ndarray) -> keras.Model:
+    """A generator whose bottleneck is given the same of every picture, in place of what its class branch gives.
+
+    Args:
+        generator: As from `unet_with_class_branch`; its layers are shared, and it stays as it is.
+        scene: What is given, (8 width,), as from `scene_encoder`.
+
+    Returns:
+        A model of the same inputs and outputs; the logits are what they were.
+
+    Raises:
+        ValueError: It has no class branch, or one of another width.
+    """
+    _check_branch(generator)
+
+    def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
+        if layer.name != _SCENE_TAKEN:
+            return layer(*args, **kwargs)
+        (seen,) = args
+        if seen.shape[1:] != scene.shape:
+            raise ValueError(f"a scene is {seen.shape[1]} numbers here, not of shape {scene.shape}")
+        return layer(keras.ops.zeros_like(seen) + keras.ops.convert_to_tensor(scene, seen.dtype), **kwargs)
+
+    return _called_otherwise(generator, call)
+
+
+def with_dropout(generator: keras.Model) -> keras.Model:
+    """A generator whose dropout, and nothing else of it, is as in training when it is called without ``training``.
+
+    Batch normalization keeps to its moving statistics, and moves none. With noise of this kind the same photo has many
+    colourings (Isola et al., CVPR 2017, section 3.2, where it is the only noise there is).
+
+    Args:
+        generator: As from `unet` or `unet_with_class_branch`; its layers are shared, and it stays as it is.
+
+    Raises:
+        ValueError: It has no dropout; see `dropouts`.
+    """
+    active = dropouts(generator)
+    if not active:
+        raise ValueError("it has no dropout")
+
+    def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
+        # Every layer is told, since one that is not takes the word given to the layer before it.
+        told = {"training": layer in active} if isinstance(layer, keras.Layer) else {}
+        return layer(*args, **{**kwargs, **told})
+
+    return _called_otherwise(generator, call)
+
+
+def dropouts(generator: keras.Model) -> list[keras.Layer]:
+    """The layers of a generator that drop values in training; one whose rate is 0 is none."""
+    return [layer for layer in generator.layers if isinstance(layer, layers.Dropout) and layer.rate > 0]
+
+
+def _check_branch(generator: keras.Model) -> None:
+    if not has_class_branch(generator):
+        raise ValueError("it has no class branch")
+
+
+def _called_otherwise(generator: keras.Model, call: Callable[..., Any]) -> keras.Model:
+    """A model of the very layers of another, and so of its weights, without a copy; `call` says how each is called."""
+    return keras.models.clone_model(generator, clone_function=lambda layer: layer, call_function=call)
 
 
 def _check(size: int, depth: int) -> None:

@@ -24,6 +24,7 @@ ORDER = [
     ["metrics.colourfulness", "metrics.delta_e", "metrics.fid", "metrics.lpips", "metrics.psnr", "metrics.ssim"],
     ["metrics"],
     ["card", "compare", "gan", "prepare", "reading", "trunks"],
+    ["scenes"],
     ["pages.charts", "pages.page", "pages.values"],
     ["pages.gallery"],
     ["pages.comparison", "pages.report"],
