@@ -145,10 +145,8 @@ def measure(
         on_progress(done, len(chosen))
     for label, count in counts.items():
         if not count:
-            raise RunError(
-                f"{manifest.root}: no photo of the class {files.shown(label)} can be read any more ({told(faults[label])}); "
-                "put them back there"
-            )
+            why = f"no photo of the class {files.shown(label)} can be read any more ({told(faults[label])})"
+            raise RunError(f"{manifest.root}: {why}; put them back there")
     averages = {label: (sums[label] / count).astype(np.float32) for label, count in sorted(counts.items())}
     if not all(np.isfinite(vector).all() for vector in averages.values()):
         raise RunError("its class branch gives NaN: a broken model; take another checkpoint of its run")

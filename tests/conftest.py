@@ -42,6 +42,31 @@ def finished(tmp_path_factory, photos) -> Run:
     return fit.fit(recipe.load(recipe.find("wgan"), changes), found, folder / "runs" / "tiny", name="wgan")
 
 
+@pytest.fixture
+def decided(tmp_path, finished) -> Run:
+    """A copy of that run, of one's own, whose generator has weights by which scenes and noise make strong colours."""
+    import shutil
+
+    import numpy as np
+
+    from kcolor.colorizer import load_generator
+
+    run = Run(tmp_path / "decided")
+    run.path.mkdir()
+    for file in (finished.info, finished.recipe, finished.manifest):
+        shutil.copy(file, run.path)
+    generator, draw = load_generator(finished.path), np.random.default_rng(3)
+    for variable in generator.weights:
+        if variable.path.endswith("kernel"):
+            # The scene is what its dense layers make of the picture, and the bottleneck's other half is quieter.
+            factor = 4.0 if "fusion" in variable.path else 1.5
+            variable.assign(factor * variable)
+        elif variable.path.endswith("bias") or "moving" in variable.path:
+            variable.assign(variable + 0.1 * np.abs(draw.normal(size=variable.shape)))
+    generator.save(run.generator)
+    return run
+
+
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory, finished) -> Path:
     """All exports of that run, in a folder of the run's name."""

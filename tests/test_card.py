@@ -105,6 +105,26 @@ def test_a_card_of_a_later_version_is_read(half, tmp_path):
     assert card.read(path) == about
 
 
+def test_a_card_of_an_earlier_version_is_read(half, tmp_path):
+    path = tmp_path / "earlier.keras"
+    about = card.read(half)
+    assert about.scenes == {}
+    with zipfile.ZipFile(half) as old, zipfile.ZipFile(path, "w") as new:
+        metadata = json.loads(old.read("metadata.json"))
+        del metadata["kcolor"]["scenes"]
+        new.writestr("metadata.json", json.dumps(metadata))
+    assert card.read(path) == about
+
+
+def test_a_card_with_scenes(finished, tmp_path):
+    file = tmp_path / "model.keras"
+    file.write_bytes(finished.generator.read_bytes())
+    about = card.Card(("forest", "sea"), "gan", "", "00", scenes={"forest": [0.1, -2.5], "sea": [3.0, 0.0]})
+    card.attach(file, about)
+    assert card.read(file).scenes == about.scenes
+    keras.models.load_model(file, compile=False)
+
+
 def test_what_is_no_file(tmp_path):
     (tmp_path / "text.keras").write_text("nothing")
     for path in (tmp_path, tmp_path / "nowhere", tmp_path / "text.keras"):

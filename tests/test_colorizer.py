@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kcolor import networks
-from kcolor.colorizer import Colorizer, load_generator, of, stochastic
+from kcolor import networks, scenes
+from kcolor.colorizer import Colorizer, load_generator, of, stochastic, variant, with_scene
 from kcolor.errors import RunError
 from kcolor.manifest import Manifest
 from kcolor.run import Run
@@ -326,6 +326,172 @@ def test_exports_have_no_training_mode(loaded, places, kind):
         stochastic(loaded[kind], 0)
     assert str(refused.value).startswith(f"{places[kind]}: ")
     assert "\n" not in str(refused.value)
+
+
+# --- variants
+
+
+def test_variants_differ(decided):
+    colorizer, l = Colorizer.load(decided.path), lightness(2)
+    ab = [
+        variant(colorizer, seed, number).outputs(l)["ab"].numpy() for seed, number in ((0, 1), (0, 2), (1, 1), (1, 2))
+    ]
+    ab.append(colorizer.outputs(l)["ab"].numpy())
+    for i, one in enumerate(ab):
+        assert one.shape == (2, 64, 64, 2)
+        assert all(np.abs(one - other).mean() > 0.01 for other in ab[:i])
+
+
+def test_a_variant_is_one_of_photo_seed_and_number(decided):
+    colorizer, l = Colorizer.load(decided.path), lightness(3)
+    made = variant(colorizer, 5, 2).outputs(l)
+    other = variant(colorizer, 5, 3)
+    other.outputs(l)  # what else was made before does not matter,
+    stochastic(colorizer, 5).outputs(l)
+    colorizer.generator(l, training=False)
+    again = variant(colorizer, 5, 2)
+    for _ in range(2):
+        np.testing.assert_array_equal(again.outputs(l)["ab"], made["ab"])
+    # nor does what is made at the same time, nor who loaded it.
+    fresh = variant(Colorizer.load(decided.path), 5, 2)
+    backwards = fresh.outputs(l[::-1])
+    for name in ("ab", "logits"):
+        np.testing.assert_array_equal(backwards[name][::-1], made[name])
+        np.testing.assert_array_equal(fresh.outputs(l[1:2])[name], made[name][1:2])
+
+
+def test_a_variant_of_photographs_of_any_size(decided):
+    colorizer = Colorizer.load(decided.path)
+    rgb = [np.random.default_rng(i).integers(0, 256, (50 + 30 * i, 70, 3), np.uint8) for i in range(2)]
+    one, other = (variant(colorizer, 0, number)(rgb) for number in (1, 2))
+    assert [made.shape for made in one] == [photo.shape for photo in rgb]
+    assert np.abs(one[1].astype(int) - other[1]).mean() > 0.5
+    np.testing.assert_array_equal(variant(colorizer, 0, 1)(rgb[1]), one[1])
+
+
+def test_variants_move_nothing(decided):
+    colorizer, l = Colorizer.load(decided.path), lightness(3)
+    inferred = colorizer.outputs(l)["ab"].numpy()
+    before = [variable.numpy() for variable in colorizer.generator.variables]
+    noisy = variant(colorizer, 7, 1)
+    noisy.outputs(l)
+    noisy.outputs(l)
+    # The noise is not even that of the generator, which `stochastic` goes on with.
+    for variable, value in zip(colorizer.generator.variables, before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)
+    np.testing.assert_array_equal(colorizer.outputs(l)["ab"], inferred)
+    np.testing.assert_array_equal(colorizer.generator(l, training=False)["ab"], inferred)
+    colorizer.generator.save(decided.path / "again.keras")
+    np.testing.assert_array_equal(Colorizer.load(decided.path / "again.keras").outputs(l)["ab"], inferred)
+
+
+def test_a_variant_has_moving_statistics_and_dropout():
+    """A dropout that keeps nearly all is nearly inference, though a batch's statistics are others."""
+    generator = networks.unet(64, width=4, depth=4, dropout=1e-9)
+    l = lightness(2)
+    inferred = generator(l, training=False)["ab"]
+    assert np.abs(generator(l, training=True)["ab"] - inferred).max() > 0.01  # which moves the statistics
+    expected = generator(l, training=False)["ab"]
+    np.testing.assert_allclose(variant(of(generator), 0, 0).outputs(l)["ab"], expected, atol=1e-5)
+    # And one that keeps nothing leaves what comes over the skips of the last block alone.
+    generator = networks.unet(64, width=4, depth=4, dropout=1.0)
+    zeroed = keras.Model(generator.input, generator.get_layer("decoder_2_dropout").output)
+    assert np.abs(zeroed(l, training=False)).max() > 0
+    noisy = networks.with_dropout(generator)
+    seen = keras.Model(noisy.input, noisy.get_layer("decoder_3_conv")._inbound_nodes[-1].input_tensors[0])
+    assert np.abs(seen(l)[..., :8]).max() == 0
+    assert np.abs(seen(l)[..., 8:]).max() > 0
+
+
+@pytest.mark.parametrize("kind", ["saved_model", "tflite"])
+def test_exports_have_no_variants(loaded, places, kind):
+    with pytest.raises(RunError, match="an export has no variants") as refused:
+        variant(loaded[kind], 0, 1)
+    assert str(refused.value).startswith(f"{places[kind]}: ")
+    assert "\n" not in str(refused.value)
+
+
+def test_without_dropout_there_are_no_variants(tmp_path):
+    networks.unet(64, width=4, depth=4, dropout=0.0).save(tmp_path / "sure.keras")
+    with pytest.raises(RunError, match="no dropout") as refused:
+        variant(Colorizer.load(tmp_path / "sure.keras"), 0, 1)
+    assert str(refused.value).startswith(f"{tmp_path / 'sure.keras'}: ")
+    assert "\n" not in str(refused.value)
+
+
+# --- scenes
+
+
+def test_the_network_s_own_scene_changes_nothing(decided):
+    generator, l = load_generator(decided.path), lightness(2)
+    own = networks.scene_encoder(generator)(l, training=False).numpy()
+    assert own.shape == (2, 32)
+    inferred = generator(l, training=False)
+    for i in range(2):
+        made = of(networks.with_scene(generator, own[i])).outputs(l)
+        np.testing.assert_allclose(made["ab"][i], inferred["ab"][i], atol=1e-5)
+        np.testing.assert_allclose(made["logits"], inferred["logits"], atol=1e-5)
+        # The other photo is not of this scene.
+        assert np.abs(made["ab"][1 - i] - inferred["ab"][1 - i]).max() > 0.001
+    with pytest.raises(ValueError, match="32 numbers"):
+        networks.with_scene(generator, own[0, :8])
+
+
+def test_another_scene_is_other_colours(decided):
+    colorizer, l = Colorizer.load(decided.path), lightness(2)
+    inferred = colorizer.outputs(l)
+    averages = scenes.of(colorizer)
+    made = {name: with_scene(colorizer, name) for name in ("forest", "sea")}
+    for name, told in made.items():
+        expected = networks.with_scene(colorizer.generator, averages[name])(l, training=False)
+        np.testing.assert_allclose(told.outputs(l)["ab"], expected["ab"], atol=1e-5)
+        np.testing.assert_allclose(told.outputs(l)["logits"], inferred["logits"], atol=1e-5)
+        assert np.abs(told.outputs(l)["ab"] - inferred["ab"]).max() > 0.001
+        assert (told.path, told.sha256, told.classes) == (colorizer.path, colorizer.sha256, colorizer.classes)
+    assert np.abs(made["forest"].outputs(l)["ab"] - made["sea"].outputs(l)["ab"]).max() > 0.001
+    np.testing.assert_array_equal(colorizer.outputs(l)["ab"], inferred["ab"])
+    # The last word counts.
+    again = with_scene(made["forest"], "sea")
+    np.testing.assert_allclose(again.outputs(l)["ab"], made["sea"].outputs(l)["ab"], atol=1e-5)
+
+
+def test_variants_of_a_scene(decided):
+    colorizer, l = Colorizer.load(decided.path), lightness(1)
+    forest, sea = (with_scene(colorizer, name) for name in ("forest", "sea"))
+    ab = [variant(told, 0, number).outputs(l)["ab"].numpy() for told in (forest, sea) for number in (1, 2)]
+    for i, one in enumerate(ab):
+        assert all(np.abs(one - other).max() > 0.001 for other in ab[:i])
+    # The noise is that of the same variant without a scene: told what the network sees itself, it is the same.
+    own = networks.scene_encoder(colorizer.generator)(l, training=False).numpy()[0]
+    made = variant(of(networks.with_scene(colorizer.generator, own)), 0, 1).outputs(l)["ab"]
+    np.testing.assert_allclose(made, variant(colorizer, 0, 1).outputs(l)["ab"], atol=1e-5)
+
+
+def no_scene(colorizer: Colorizer, name: str) -> str:
+    with pytest.raises(RunError) as refused:
+        with_scene(colorizer, name)
+    assert "\n" not in str(refused.value)
+    assert str(refused.value).startswith(f"{colorizer.path}: ")
+    return str(refused.value)
+
+
+def test_a_scene_that_is_not_known(decided, monkeypatch):
+    colorizer = Colorizer.load(decided.path)
+    monkeypatch.setattr(scenes, "measure", lambda *_, **__: pytest.fail("photos are read before the name is looked at"))
+    message = no_scene(colorizer, "forst")
+    assert "knows no scene forst (did you mean forest?)" in message
+    assert message.endswith("it knows forest, sea")
+    assert "did you mean" not in no_scene(colorizer, "a\nkitchen")
+
+
+def test_what_takes_no_scene(loaded, tmp_path, finished):
+    for kind in ("saved_model", "tflite"):
+        assert "an export takes no scene" in no_scene(loaded[kind], "forest")
+    networks.unet(64, width=4, depth=4).save(tmp_path / "plain.keras")
+    assert "no class branch" in no_scene(Colorizer.load(tmp_path / "plain.keras"), "forest")
+    shutil.copy(finished.generator, tmp_path / "alone.keras")
+    assert "not known" in no_scene(Colorizer.load(tmp_path / "alone.keras"), "forest")
+    assert "not known" in no_scene(of(load_generator(finished.path)), "forest")
 
 
 def test_the_generator_alone(finished):
