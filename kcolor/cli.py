@@ -314,16 +314,20 @@ def export(
     run_or_model: Path | None, saved_model: bool, tflite: bool, half: bool, output: Path, name: str | None
 ) -> None:
     """Export a RUN's generator (default: the newest finished run's), and prove each artifact equal to it."""
-    from kcolor import bundled, card, run
+    from kcolor import bundled, run
 
     if not (saved_model or tflite or half):
         raise click.UsageError("say what to export: --saved-model, --tflite, --half, or several")
     chosen = bundled.find(run_or_model) if run_or_model else run.newest_finished().path
     with _quiet_import():
         from kcolor import export as verb
+        from kcolor import scenes
         from kcolor.colorizer import load_generator
     generator = load_generator(chosen)
-    about = card.of(run.Run(chosen).generator if chosen.is_dir() else chosen) if half else None
+    about = None
+    if half:
+        file = run.Run(chosen).generator if chosen.is_dir() else chosen
+        about = scenes.card_of(file, generator, on_missing=lambda why: click.echo(f"no --scene: {why}", err=True))
     formats = ["saved_model"] * saved_model + ["tflite float32", "tflite float16"] * tflite + ["keras float16"] * half
     folder = output / (name or verb.default_name(chosen))
 
