@@ -1,7 +1,10 @@
 """A photograph's own L and small colours -> a coloured photograph, in bounded memory."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 
+import numpy as np
 import tensorflow as tf
 
 from kcolor import color, upsample
@@ -47,27 +50,50 @@ def _join_one(rgb: tf.Tensor, ab: tf.Tensor, upsampler: Upsampler) -> tf.Tensor:
     height, width = tf.unstack(tf.shape(rgb)[:2])
     small = tf.image.resize(rgb, tf.shape(ab)[:2], antialias=True) / float(rgb.dtype.max)
     plan = upsampler.plan(ab, color.lightness(small), height, width)
+    if tf.executing_eagerly():
+        return tf.constant(_strip_by_strip(upsampler, plan, rgb))
     most = tf.clip_by_value(_STRIP // width, 1, height)
-    # A graph that is exported goes to where XLA may not be, and a small photograph is done before it has compiled.
-    is_compiled = tf.executing_eagerly() and int(most) < int(height)
-    finish = partial(_in_one_shape, upsampler) if is_compiled else partial(_finished, upsampler)
 
     def strip(first: tf.Tensor, made: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
         count = tf.minimum(most, height - first)
         enlarged = upsample.rows(plan, first, count, height, width)
-        return first + count, made.write(first // most, finish(rgb[first : first + count], *enlarged, plan.origin))
+        pixels = _finished(upsampler, rgb[first : first + count], *enlarged, plan.origin)
+        return first + count, made.write(first // most, pixels)
 
     strips = tf.TensorArray(rgb.dtype, 0, dynamic_size=True, infer_shape=False, element_shape=(None, *rgb.shape[1:]))
     _, strips = tf.while_loop(lambda first, _: first < height, strip, (0, strips), parallel_iterations=1)
     return tf.ensure_shape(strips.concat(), rgb.shape)
 
 
-def _finished(
-    upsampler: Upsampler, rgb: tf.Tensor, cubic: tf.Tensor, linear: tf.Tensor, origin: tf.Tensor, *, dense: bool = False
+def _strip_by_strip(upsampler: Upsampler, plan: upsample.Plan, rgb: tf.Tensor) -> np.ndarray:
+    """The same where XLA may be used, as it may not be where an exported graph goes; a strip on each core."""
+    height, width = rgb.shape[:2]
+    most = min(max(_STRIP // width, 1), height)
+    # A photograph of a single strip is done before that has compiled.
+    finish = partial(_finished if most == height else _in_one_shape, upsampler)
+    made = np.empty(rgb.shape, rgb.dtype.as_numpy_dtype)
+
+    def strip(first: int) -> None:
+        pixels = rgb[first : first + most]
+        enlarged = upsample.rows(plan, first, pixels.shape[0], tf.constant(height), tf.constant(width))
+        made[first : first + most] = finish(pixels, *enlarged, plan.origin)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(strip, range(0, height, most)))
+    return made
+
+
+def _fitted(
+    upsampler: Upsampler, l: tf.Tensor, cubic: tf.Tensor, linear: tf.Tensor, origin: tf.Tensor, *, dense: bool = False
 ) -> tf.Tensor:
-    """Pixels of the type of the photograph's own and of the enlarged plan's, (..., channels) each."""
+    """The ab of pixels, inside the gamut, from what the plan has for them, (..., channels) each."""
+    return color.fit_gamut(l, upsampler.finish(cubic, linear, l) + origin, dense=dense)
+
+
+def _finished(upsampler: Upsampler, rgb: tf.Tensor, *rest: tf.Tensor) -> tf.Tensor:
+    """Pixels of the type of the photograph's own, from those and what the plan has for them."""
     l = color.lightness(rgb)
-    return color.merge(l, color.fit_gamut(l, upsampler.finish(cubic, linear, l) + origin, dense=dense), rgb.dtype)
+    return color.merge(l, _fitted(upsampler, l, *rest), rgb.dtype)
 
 
 def _in_one_shape(upsampler: Upsampler, rgb: tf.Tensor, *rest: tf.Tensor) -> tf.Tensor:
@@ -75,10 +101,14 @@ def _in_one_shape(upsampler: Upsampler, rgb: tf.Tensor, *rest: tf.Tensor) -> tf.
     *enlarged, origin = rest
     count = int(tf.size(rgb)) // 3
     filling = [[0, -count % _STRIP], [0, 0]]
-    padded = [tf.pad(tf.reshape(x, (count, x.shape[-1])), filling) for x in (rgb, *enlarged)]
-    return tf.reshape(_compiled(upsampler)(*padded, origin)[:count], rgb.shape)
+    padded, *plan = (tf.pad(tf.reshape(x, (count, x.shape[-1])), filling) for x in (rgb, *enlarged))
+    # In three parts, since XLA would compute what one has made anew for each step of the bisection in the next.
+    lightness, fitted, merge = _compiled(upsampler)
+    l = lightness(padded)
+    return tf.reshape(merge(l, fitted(l, *plan, origin), rgb.dtype)[:count], rgb.shape)
 
 
 @cache
-def _compiled(upsampler: Upsampler) -> tf.types.experimental.PolymorphicFunction:
-    return tf.function(partial(_finished, upsampler, dense=True), jit_compile=True, autograph=False)
+def _compiled(upsampler: Upsampler) -> list[tf.types.experimental.PolymorphicFunction]:
+    parts = (color.lightness, partial(_fitted, upsampler, dense=True), color.merge)
+    return [tf.function(part, jit_compile=True, autograph=False) for part in parts]
