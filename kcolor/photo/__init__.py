@@ -29,12 +29,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image
-
 from kcolor import files
 from kcolor.errors import DataError
 from kcolor.photo import decoding, encoding
-from kcolor.photo.decoding import MAX_PIXELS
+from kcolor.photo.decoding import MAX_PIXELS, from_image
 from kcolor.photo.encoding import QUALITY
 from kcolor.photo.formats import FORMAT_OF, FORMATS, HEAD, SUFFIXES, WRITTEN, sniff
 from kcolor.photo.photograph import Photograph
@@ -105,18 +103,6 @@ def decode(data: bytes, name: str | Path, *, max_pixels: int = MAX_PIXELS) -> Ph
         max_pixels: As for `read`.
     """
     return decoding.decode(io.BytesIO(data), files.shown(name), max_pixels)
-
-
-def from_image(picture: Image.Image) -> Photograph:
-    """A photograph out of a picture that Pillow holds: upright, in sRGB, in 8 bits.
-
-    Args:
-        picture: Of any mode of up to 16 bits; its profile and its EXIF orientation are heeded, nothing else is kept.
-
-    Raises:
-        DataError: It is damaged, or of a mode that is no photograph.
-    """
-    return decoding.from_image(picture)
 
 
 def encode(

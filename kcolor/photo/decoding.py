@@ -146,7 +146,14 @@ def _silence_libtiff() -> None:
 
 
 def from_image(picture: Image.Image) -> Photograph:
-    """See `kcolor.photo.from_image`."""
+    """A photograph out of a picture that Pillow holds: upright, in sRGB, in 8 bits.
+
+    Args:
+        picture: Of any mode of up to 16 bits; its profile and its EXIF orientation are heeded, nothing else is kept.
+
+    Raises:
+        DataError: It is damaged, or of a mode that is no photograph.
+    """
     try:
         profile = picture.info.get("icc_profile")
         rgb, alpha = _eight_bits(picture, profile if isinstance(profile, bytes) else None)

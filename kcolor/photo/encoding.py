@@ -10,6 +10,7 @@ from PIL import Image, PngImagePlugin
 from kcolor.errors import DataError
 from kcolor.photo import exif, icc, sixteen, xmp
 from kcolor.photo.decoding import require_heif
+from kcolor.photo.formats import FORMAT_OF, WRITTEN
 from kcolor.photo.photograph import Photograph, eight_bits
 from kcolor.photo.tiff import tiff
 from kcolor.photo.xmp import Note
@@ -18,8 +19,8 @@ from kcolor.photo.xmp import Note
 QUALITY = {"JPEG": 95, "WEBP": 95, "AVIF": 90, "HEIF": 90}
 # The most pixels a side that a format, or what writes it, has room for.
 _SIDES = {"JPEG": 65500, "WEBP": 16383, "AVIF": 65535, "HEIF": 65535}
-_DEEP, _CLEAR = frozenset({"PNG", "TIFF"}), frozenset({"PNG", "TIFF", "WEBP", "AVIF", "HEIF"})
-_WRITTEN = frozenset({"JPEG", "PNG", "TIFF", "WEBP", "AVIF", "HEIF", "BMP"})
+_CLEAR = frozenset({"PNG", "TIFF", "WEBP", "AVIF", "HEIF"})
+_WRITTEN = frozenset(FORMAT_OF[suffix] for suffix in WRITTEN)
 # The most bytes in one segment of a JPEG, less what stands before EXIF and before XMP there.
 _EXIF_IN_JPEG, _XMP_IN_JPEG, _SEGMENT = 65533 - 6, 65533 - 29, 65533
 # How Photoshop stores IPTC: its own mark, and a block of number 0x0404 without a name.
@@ -54,7 +55,7 @@ def encode(photograph: Photograph, kind: str, quality: int | None, note: Note | 
         )
     packet = photograph.xmp if note is None else xmp.with_note(photograph.xmp, note)
     try:
-        if kind in _DEEP and (kind == "TIFF" or photograph.rgb.dtype == np.uint16):
+        if kind == "TIFF" or (kind == "PNG" and photograph.rgb.dtype == np.uint16):
             return _without_pillow(photograph, kind, packet)
         return _by_pillow(photograph, kind, quality, packet, note)
     except MemoryError as error:

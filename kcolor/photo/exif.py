@@ -228,13 +228,8 @@ def of_tiff(stream: BinaryIO, width: int, height: int) -> bytes:
     Returns:
         As `clean`.
     """
-
-    def read(place: int, size: int) -> bytes:
-        stream.seek(place)
-        return stream.read(size)
-
     try:
-        structure = _Structure(read)
+        structure = _structure(stream)
         directory = {tag: value for tag, value in structure.directory(structure.first, _NESTED).items() if tag in _TOLD}
         return clean(_whole(structure.order, directory), width, height) if directory else b""
     except _WRONG:
@@ -243,19 +238,22 @@ def of_tiff(stream: BinaryIO, width: int, height: int) -> bytes:
 
 def tiff_field(stream: BinaryIO, tag: int) -> bytes:
     """The bytes of a field of a TIFF file's first directory; empty if it has none such."""
-
-    def read(place: int, size: int) -> bytes:
-        stream.seek(place)
-        return stream.read(size)
-
     try:
-        structure = _Structure(read)
+        structure = _structure(stream)
         for entry in structure.entries(structure.first)[0]:
             if entry.tag == tag and (field := structure.field(entry)):
                 return field.data
     except _WRONG:
         pass
     return b""
+
+
+def _structure(stream: BinaryIO) -> _Structure:
+    def read(place: int, size: int) -> bytes:
+        stream.seek(place)
+        return stream.read(size)
+
+    return _Structure(read)
 
 
 def told(exif: bytes) -> tuple[Order, Directory]:

@@ -56,14 +56,14 @@ def to_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
     if picture.mode not in ("L", "RGB", "CMYK"):
         picture = picture.convert("RGB")
     if not profile:
-        return picture.convert("RGB")
+        return _rgb(picture)
     try:
         space, transform = _transform(profile, picture.mode)
-        if space == "RGB" and picture.mode == "L":
-            picture = picture.convert("RGB")
-        return picture.convert("RGB") if transform is None else _applied(transform, picture)
+        if space == "RGB":
+            picture = _rgb(picture)
+        return _rgb(picture) if transform is None else _applied(transform, picture)
     except (_UnusableError, ImageCms.PyCMSError, ValueError, OSError):
-        return picture.convert("RGB")
+        return _rgb(picture)
 
 
 def to_srgb16(values: np.ndarray, profile: bytes | None) -> np.ndarray | None:
@@ -84,6 +84,10 @@ def to_srgb16(values: np.ndarray, profile: bytes | None) -> np.ndarray | None:
         if transform is not None:
             return _curves_and_matrix(values, profile, space)
     return np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values
+
+
+def _rgb(picture: Image.Image) -> Image.Image:
+    return picture if picture.mode == "RGB" else picture.convert("RGB")  # which else would be a copy of all
 
 
 def _srgb() -> ImageCms.ImageCmsProfile:
