@@ -180,6 +180,27 @@ def test_broken_exif_is_left_out_and_never_stops_a_photo():
     assert exif.clean(b"", 6, 4) == b""
 
 
+@pytest.mark.timeout(20)
+def test_exif_that_points_to_itself_again_and_again():
+    """Followed all the way, it would be read 20,000 times 20,000 times."""
+    pointers = struct.pack("<HHLLHHLL", EXIF_IFD, 4, 1, 8, 0xA005, 4, 1, 8)
+    data = b"II*\0" + struct.pack("<LH", 8, 40_000) + 20_000 * pointers + bytes(4)
+    assert exif.clean(data, 6, 4)
+    photo.encode(Photograph(np.zeros((4, 6, 3), np.uint8), exif=data), "TIFF")
+    with_orientation = data[:10] + struct.pack("<HHLL", 0x0112, 3, 1, 1) + data[22:]
+    assert exif.without_orientation(with_orientation)[8:10] == struct.pack("<H", 39_999)
+
+
+def test_fields_that_all_claim_the_whole_file(monkeypatch):
+    monkeypatch.setattr(exif, "_MOST", 1 << 20)
+    count = 500
+    head = b"II*\0" + struct.pack("<LHHHLLL", 8, 1, EXIF_IFD, 4, 1, 26, 0)
+    fields = b"".join(struct.pack("<HHLL", tag, 7, 100_000, 0) for tag in range(count))
+    data = (head + struct.pack("<H", count) + fields).ljust(100_000, b"\0")
+    inner = exif.told(data)[1][EXIF_IFD]
+    assert 0 < sum(len(field.data) for field in inner.values()) <= 1 << 20
+
+
 # XMP.
 
 

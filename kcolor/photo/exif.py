@@ -44,6 +44,9 @@ _TOLD = frozenset(
 )
 _NESTED: dict[int, Mapping[int, object]] = {EXIF: {INTEROPERABILITY: {}}, GPS: {}}
 
+# No more bytes of values are read: thousands of fields may all claim the same ones, as long as the file is.
+_MOST = 1 << 26
+
 _WRONG = (ValueError, KeyError, IndexError, struct.error, OverflowError)
 
 Order = Literal["<", ">"]
@@ -88,6 +91,7 @@ class _Structure:
         head = self.read(0, 16)
         orders: dict[bytes, Order] = {b"II": "<", b"MM": ">"}
         self.order = orders[head[:2]]
+        self.left = _MOST
         version, first = struct.unpack(self.order + "HL", head[2:8])
         if version not in (42, 43):
             raise ValueError("no TIFF structure")
@@ -95,7 +99,11 @@ class _Structure:
         self.first: int = struct.unpack(self.order + "Q", head[8:16])[0] if self.big else first
 
     def entries(self, offset: int) -> tuple[list[_Entry], int]:
-        """A directory's fields, and the place of the pointer to the next one."""
+        """A directory's fields, and the place of the pointer to the next one.
+
+        Of several pointers to one kind of directory only the first is among them: each may lead to where all of them
+        stand, and to follow them all would take hours.
+        """
         count_format, entry_format = ("Q", "HHQ") if self.big else ("H", "HHL")
         size = struct.calcsize(count_format)
         (count,) = struct.unpack(self.order + count_format, self.read(offset, size))
@@ -107,8 +115,13 @@ class _Structure:
         if len(table) != step * count:
             raise ValueError("cut short")
         found = []
+        pointers = set()
         for i in range(0, len(table), step):
             tag, kind, length = struct.unpack(self.order + entry_format, table[i : i + head])
+            if tag in pointers:
+                continue
+            if tag in (EXIF, GPS, INTEROPERABILITY):
+                pointers.add(tag)
             found.append(_Entry(tag, kind, length, start + i + head))
         return found, start + step * count
 
@@ -118,23 +131,31 @@ class _Structure:
         return struct.unpack(self.order + code, self.read(entry.place, struct.calcsize("=" + code)))[0]
 
     def field(self, entry: _Entry) -> Field | None:
-        """A field with its values; None if they are not there, or of a type that EXIF does not know."""
+        """A field with its values; None if they are not there, too much, or of a type that EXIF does not know."""
         size = _BYTES.get(entry.type, 0) * entry.length
+        if size > self.left:
+            return None
+        self.left -= size
         place = entry.place
         if size > (8 if self.big else 4):
             (place,) = struct.unpack(self.order + ("Q" if self.big else "L"), self.read(place, 8 if self.big else 4))
         data = self.read(place, size)
         return Field(entry.type, entry.length, data) if size and len(data) == size else None
 
-    def directory(self, offset: int, nested: Mapping[int, object]) -> Directory:
-        """A directory, with those that it points to."""
+    def told(self) -> Directory:
+        """What the first directory says of the photograph, with the directories that it points to."""
+        return self._directory(self.first, _NESTED, _TOLD)
+
+    def _directory(self, offset: int, nested: Mapping[int, object], wanted: frozenset[int] | None = None) -> Directory:
         found: Directory = {}
         for entry in self.entries(offset)[0]:
+            if wanted is not None and entry.tag not in wanted:
+                continue
             if entry.tag in nested:
                 deeper = nested[entry.tag]
                 assert isinstance(deeper, Mapping)
                 try:
-                    found[entry.tag] = self.directory(self.number(entry), deeper)
+                    found[entry.tag] = self._directory(self.number(entry), deeper)
                 except _WRONG:
                     continue
             elif (field := self.field(entry)) is not None:
@@ -230,7 +251,7 @@ def of_tiff(stream: BinaryIO, width: int, height: int) -> bytes:
     """
     try:
         structure = _structure(stream)
-        directory = {tag: value for tag, value in structure.directory(structure.first, _NESTED).items() if tag in _TOLD}
+        directory = structure.told()
         return clean(_whole(structure.order, directory), width, height) if directory else b""
     except _WRONG:
         return b""
@@ -267,10 +288,9 @@ def told(exif: bytes) -> tuple[Order, Directory]:
     """
     try:
         structure = _Structure(lambda place, size: exif[place : place + size])
-        found = structure.directory(structure.first, _NESTED)
+        return structure.order, structure.told()
     except _WRONG:
         return "<", {}
-    return structure.order, {tag: value for tag, value in found.items() if tag in _TOLD}
 
 
 def within(exif: bytes, limit: int) -> bytes:
@@ -298,7 +318,7 @@ def without_orientation(exif: bytes) -> bytes:
             start = entry.place - 8
             # The fields behind it, and the pointer to the next directory, move up; the hole behind them stays.
             data[start : end - 8] = data[start + 12 : end + 4]
-            count = struct.pack(structure.order + "H", len(entries) - 1)
+            count = struct.pack(structure.order + "H", (end - structure.first - 2) // 12 - 1)
             data[structure.first : structure.first + 2] = count
             return bytes(data)
     return exif
