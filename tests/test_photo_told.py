@@ -300,8 +300,9 @@ def test_what_kcolor_has_coloured_is_known_again(kind):
         b'<!DOCTYPE a [<!ENTITY b "cc"><!ENTITY d "&b;&b;">]>' + PACKET.partition(b"?>")[2],
         b'<!DOCTYPE a SYSTEM "file:///etc/passwd">' + PACKET.partition(b"?>")[2],
         b"<a>" * 5000 + b"</a>" * 5000,
+        PACKET.replace(b"a remark", bytes(1 << 22).replace(b"\0", b"x")),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_a_broken_packet_is_replaced(broken):
     assert xmp.clean(broken) == b""

@@ -28,6 +28,9 @@ _END = '<?xpacket end="w"?>'
 _EMPTY = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{RDF}"/></x:xmpmeta>'
 
 
+# A longer packet is taken for a broken one: made of the smallest elements it would take a hundred times as much memory.
+_LARGEST = 1 << 22
+
 _Property = minidom.Attr | minidom.Element
 
 
@@ -58,7 +61,7 @@ def clean(packet: bytes) -> bytes:
 
     Returns:
         The same, with orientation 1 if it tells one, without thumbnails, which show the grey picture, and without the
-        mark of a JPEG that more XMP follows elsewhere, which is not read; empty if it is broken.
+        mark of a JPEG that more XMP follows elsewhere, which is not read; empty if it is broken, or beyond 4 MB.
     """
     if not packet:
         return b""
@@ -125,6 +128,8 @@ def _parsed(packet: bytes) -> tuple[minidom.Document, minidom.Element]:
     Raises:
         _BrokenError: It cannot be read, or has none.
     """
+    if len(packet) > _LARGEST:
+        raise _BrokenError
     try:
         document = minidom.parseString(packet if packet.startswith(_UTF_16) else packet.rstrip(b"\0"))
     except (ExpatError, ValueError, LookupError, RecursionError) as error:
