@@ -16,7 +16,7 @@ What each format keeps when it is written:
 | BMP | 8 | on white | no | no | no | no | yes |
 
 CMYK, palettes, and 1-bit and grey pictures become RGB. Lost everywhere: further pictures of the file, thumbnails, gain
-maps, and more than 8 bits of AVIF and HEIC.
+maps, XMP beyond 4 MB, and more than 8 bits of AVIF and HEIC.
 """
 
 import contextlib

@@ -27,7 +27,6 @@ _BEGIN = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
 _END = '<?xpacket end="w"?>'
 _EMPTY = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{RDF}"/></x:xmpmeta>'
 
-
 # A longer packet is taken for a broken one: made of the smallest elements it would take a hundred times as much memory.
 _LARGEST = 1 << 22
 
