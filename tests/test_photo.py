@@ -483,6 +483,17 @@ def test_the_limit_of_tiff(monkeypatch):
         photo.decode(bytes(data), "big")
 
 
+def test_tiles_of_tiff_that_are_far_larger_than_the_picture(monkeypatch):
+    tiles = {"photometric": "rgb", "compression": "zlib"}
+    data = bytearray(made_by_tifffile(noise(40, 33, 3), tile=(512, 512), **tiles))
+    np.testing.assert_array_equal(photo.decode(bytes(data), "a").rgb, noise(40, 33, 3))
+    place = data.index(struct.pack("<HHLL", 323, 4, 1, 512))  # the height of a tile
+    data[place : place + 12] = struct.pack("<HHLL", 323, 4, 1, 1 << 20)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", None)
+    with pytest.raises(DataError, match=r"^a: cannot be read as TIFF: it is damaged"):
+        photo.decode(bytes(data), "a")
+
+
 def test_the_limit_can_be_chosen(folder):
     (folder / "a.png").write_bytes(KINDS["PNG"])
     for max_pixels in (48 * 40, 48 * 40 - 1):
@@ -581,6 +592,8 @@ def test_orientation_behind_the_pixels_of_a_png(folder):
         data[:end] + png_chunk(b"eXIf", told.tobytes().removeprefix(b"Exif\0\0")) + data[end:]
     )
     assert photo.size(folder / "a.png") == (40, 24) == photo.read(folder / "a.png").rgb.shape[1::-1]
+    (folder / "a.png").write_bytes(data[:end] + b"damaged, behind the pixels")
+    assert photo.size(folder / "a.png") == (24, 40) == photo.read(folder / "a.png").rgb.shape[1::-1]
 
 
 def test_size_and_read_refuse_the_same(folder):

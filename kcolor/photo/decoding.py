@@ -30,6 +30,10 @@ _DAMAGED = "it is damaged, cut short, or of a rare kind; get another copy, or sa
 _SAID = {"WEBP": "WebP", "HEIF": "HEIC"}
 _IPTC, _PHOTOSHOP, _PHOTOSHOP_IPTC = 33723, 34377, 0x0404
 
+_TILE_WIDTH, _TILE_LENGTH = 322, 323
+# The most pixels of a tile that is larger than the picture itself.
+_LARGE_TILE = 1 << 24
+
 _lock = threading.Lock()
 _inside = 0
 _limit: int | None = None
@@ -75,10 +79,12 @@ def size(stream: BinaryIO, name: str, max_pixels: int = MAX_PIXELS) -> tuple[int
             width, height = picture.size
             # TIFF's reader has the size after its own tag already, and only what XMP says is still to be done.
             done = kind == "TIFF" and ExifTags.Base.Orientation in picture.tag_v2  # type: ignore[attr-defined]
-            if kind != "PNG":
-                orientation = _orientation(picture)
-            else:  # what it says may stand behind the pixels
-                with Image.open(io.BytesIO(png_without_pixels(stream)), formats=["PNG"]) as said:
+            orientation = _orientation(picture)
+            if kind == "PNG":  # which may say it behind the pixels; if that is damaged, it is not heeded
+                with (
+                    contextlib.suppress(Exception),
+                    Image.open(io.BytesIO(png_without_pixels(stream)), formats=["PNG"]) as said,
+                ):
                     orientation = _orientation(said)
             return (height, width) if orientation >= 5 and not done else (width, height)
 
@@ -132,6 +138,8 @@ def _opener(stream: BinaryIO, name: str, max_pixels: int) -> tuple[str, Callable
         if not all(picture.size):
             raise DataError(broken)
         _check(picture.size, name, max_pixels)
+        if kind == "TIFF" and _tile(picture) > max(math.prod(picture.size), _LARGE_TILE):
+            raise DataError(broken)
         return picture
 
     return kind, again
@@ -195,6 +203,12 @@ def require_heif(name: str) -> None:
     except ImportError as error:
         raise DataError(f"{name}: HEIC needs the package pillow-heif: pip install 'kcolor[heic]'") from error
     pillow_heif.register_heif_opener()
+
+
+def _tile(picture: Any) -> int:
+    """The pixels of one of a TIFF's tiles, for which room is made whatever the size of the picture; 0 without tiles."""
+    sides = [picture.tag_v2.get(tag) for tag in (_TILE_WIDTH, _TILE_LENGTH)]
+    return math.prod(side if isinstance(side, int) else 0 for side in sides)
 
 
 def _check(size: tuple[int, int], name: str, max_pixels: int) -> None:
