@@ -87,4 +87,7 @@ def attach(file: Path, card: Card) -> None:
         weights = hashlib.sha256(old.read(_WEIGHTS)).hexdigest()
         metadata = {**json.loads(old.read(_METADATA)), "kcolor": asdict(replace(card, weights_sha256=weights))}
         for name in old.namelist():
-            new.writestr(name, json.dumps(metadata) if name == _METADATA else old.read(name))
+            if name == _METADATA:  # the averages of many scenes are long
+                new.writestr(name, json.dumps(metadata), zipfile.ZIP_DEFLATED)
+            else:
+                new.writestr(name, old.read(name))

@@ -232,7 +232,9 @@ def _noisy(generator: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], Outputs]:
     return tf.function(outputs, input_signature=signature, autograph=False)
 
 
-def with_scene(colorizer: Colorizer, name: str) -> Colorizer:
+def with_scene(
+    colorizer: Colorizer, name: str, *, on_progress: Callable[[int, int], None] = lambda done, total: None
+) -> Colorizer:
     """The same generator, told which scene it sees.
 
     Whatever the photo, the bottleneck is given what the class branch gives for that scene on average over the training
@@ -241,6 +243,7 @@ def with_scene(colorizer: Colorizer, name: str) -> Colorizer:
     Args:
         colorizer: A Keras model with a class branch; see `kcolor.scenes.of` for where the averages are from.
         name: One of its classes.
+        on_progress: Called with how many photos of how many have been read, where the averages are measured first.
 
     Raises:
         RunError: It was exported, has no class branch, or knows no such class; or the averages are not known, and the
@@ -248,7 +251,7 @@ def with_scene(colorizer: Colorizer, name: str) -> Colorizer:
     """
     if colorizer.classes:
         _check_scene(colorizer, name, colorizer.classes)  # before all photos are read
-    averages = scenes.of(colorizer)
+    averages = scenes.of(colorizer, on_progress=on_progress)
     _check_scene(colorizer, name, averages)
     generator = networks.with_scene(colorizer.generator, averages[name])
     return replace(of(generator, colorizer.path), sha256=colorizer.sha256, classes=colorizer.classes)

@@ -120,6 +120,9 @@ def test_without_a_class_branch_there_is_nothing_to_measure(decided):
 
 def test_a_run_keeps_what_was_measured(decided, counted):
     colorizer = Colorizer.load(decided.path)
+    told = []
+    with_scene(colorizer, "sea", on_progress=lambda *numbers: told.append(numbers))
+    assert told[-1][0] == told[-1][1] > 0
     first = scenes.of(colorizer)
     assert counted == [Manifest.load(decided.manifest).root]
     measured = scenes.measure(colorizer.generator, Manifest.load(decided.manifest))
