@@ -5,6 +5,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -291,7 +292,8 @@ def colorize(
     logging.getLogger("PIL").setLevel(logging.CRITICAL)
     colorizer = loading.Colorizer.load(chosen)
     if scene:
-        colorizer = loading.with_scene(colorizer, scene)
+        with _phases() as on_progress:
+            colorizer = loading.with_scene(colorizer, scene, on_progress=partial(on_progress, "averages of scenes"))
     settings = verb.Settings(format=kind, max_pixels=max_pixels or photo.MAX_PIXELS, **look)
     if streaming:
         _colorize_stream(colorizer, settings)
@@ -327,7 +329,13 @@ def export(
     about = None
     if half:
         file = run.Run(chosen).generator if chosen.is_dir() else chosen
-        about = scenes.card_of(file, generator, on_missing=lambda why: click.echo(f"no --scene: {why}", err=True))
+        with _phases() as on_progress:
+            about = scenes.card_of(
+                file,
+                generator,
+                on_missing=lambda why: click.echo(f"without the averages that --scene needs: {why}", err=True),
+                on_progress=partial(on_progress, "averages of scenes"),
+            )
     formats = ["saved_model"] * saved_model + ["tflite float32", "tflite float16"] * tflite + ["keras float16"] * half
     folder = output / (name or verb.default_name(chosen))
 
