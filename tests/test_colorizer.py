@@ -2,13 +2,17 @@
 
 import hashlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from made import colour
+from skimage.color import lab2rgb, rgb2lab
 
+import kcolor
 from kcolor import networks, scenes
 from kcolor.colorizer import Colorizer, load_generator, of, stochastic, variant, with_scene
 from kcolor.errors import RunError
@@ -35,6 +39,70 @@ def places(finished, exported) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def loaded(places) -> dict[str, Colorizer]:
     return {kind: Colorizer.load(place) for kind, place in places.items()}
+
+
+# --- photographs
+
+
+def test_photographs_in_any_form(loaded, tmp_path):
+    colorizer = loaded["run"]
+    picture = colour(90).crop((0, 0, 90, 70))
+    picture.save(tmp_path / "a.png")
+    expected = colorizer(np.asarray(picture))
+    assert (expected.shape, expected.dtype) == ((70, 90, 3), np.uint8)
+    np.testing.assert_array_equal(colorizer(tmp_path / "a.png").rgb, expected)
+    np.testing.assert_array_equal(colorizer((tmp_path / "a.png").read_bytes()).rgb, expected)
+    np.testing.assert_array_equal(np.asarray(colorizer(picture)), expected)
+    # A list of more than a batch, of many sizes and forms, each in its own.
+    given = [np.asarray(colour(20 + i, i)) for i in range(10)] + [picture]
+    made = colorizer(given)
+    assert [type(each) for each in made] == [np.ndarray] * 10 + [type(picture)]
+    for one, both in zip(given[:10], made[:10], strict=True):
+        assert np.abs(both.astype(int) - colorizer(one)).max() <= 1
+    assert colorizer([]) == []
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_photographs_of_any_size(loaded, seed):
+    """From 1 to 3000 pixels a side; turned grey again, each is the one that was given."""
+    random = np.random.default_rng(seed)
+    height, width = np.exp(random.uniform(0, np.log(3000), 2)).astype(int)
+    grey = np.asarray(colour(64, seed).convert("L").resize((width, height)))
+    made = loaded["run"](grey)
+    assert made.shape == (height, width, 3)
+    assert np.abs(rgb_to_grey(made) - grey).max() <= 1.01
+
+
+def rgb_to_grey(rgb: np.ndarray) -> np.ndarray:
+    """The grey of the same L, in 0..255."""
+    lab = rgb2lab(rgb)
+    lab[..., 1:] = 0
+    return 255 * lab2rgb(lab)[..., 0]
+
+
+def test_options_of_a_call(loaded):
+    colorizer, rgb = loaded["run"], np.asarray(colour(80))
+    chroma = [np.hypot(*np.moveaxis(rgb2lab(colorizer(rgb, saturation=s))[..., 1:], -1, 0)).mean() for s in (0, 1, 2)]
+    assert chroma[0] < 0.5 < chroma[1] < chroma[2]
+    assert (colorizer(rgb) != colorizer(rgb, upsample="bilinear")).any()
+    with pytest.raises(ValueError, match="upsample is 'cubic', not one of guided, bilinear"):
+        colorizer(rgb, upsample="cubic")
+    for saturation in (-1, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="not a number from 0 on"):
+            colorizer(rgb, saturation=saturation)
+
+
+def test_nan_is_no_colour(loaded):
+    broken = replace(loaded["run"], outputs=lambda l: {"ab": tf.fill((len(l), 64, 64, 2), np.nan)})
+    with pytest.raises(RunError, match=r"generator.keras: gives NaN: a broken model"):
+        broken(np.asarray(colour(80)))
+
+
+def test_it_is_the_package_s_own_name(finished):
+    assert kcolor.Colorizer is Colorizer
+    assert kcolor.Colorizer.load(str(finished.path)).size == 64
+    with pytest.raises(AttributeError):
+        kcolor.nothing  # noqa: B018
 
 
 # --- what is loaded
