@@ -1,6 +1,7 @@
 """Which photographs are to be coloured, and into which files."""
 
 import glob
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -89,18 +90,18 @@ def pair(photographs: Sequence[tuple[Path, Path]], folder: Path, format: str | N
     Raises:
         DataError: Two would get one name, or a photograph would be written over.
     """
-    originals = {source.resolve() for source, _ in photographs}
+    originals = {_real(source) for source, _ in photographs}
     owners: dict[Path, Path] = {}
     for source, place in photographs:
         if format:
             place = place.with_suffix(SUFFIX[format])  # noqa: PLW2901
         target = folder / (place if place.suffix.lower() in photo.WRITTEN else place.with_suffix(".png"))
         if target in owners:
-            if owners[target].resolve() == source.resolve():
+            if _real(owners[target]) == _real(source):
                 continue
             both = f"{files.shown(source)} and {files.shown(owners[target])}"
             raise DataError(f"{both} would both become {files.shown(target)}; colour them apart (-o)")
-        if target.resolve() in originals:
+        if _real(target) in originals:
             raise DataError(
                 f"{files.shown(target)}: would be written over; name another folder with -o, or say --in-place"
             )
@@ -117,4 +118,9 @@ def in_place(photographs: Sequence[tuple[Path, Path]]) -> list[Job]:
     for source, _ in photographs:
         if source.suffix.lower() not in photo.WRITTEN:
             raise DataError(f"{files.shown(source)}: cannot be written in place, in its own format; colour it with -o")
-    return [Job(source, source) for source in dict.fromkeys(source.resolve() for source, _ in photographs)]
+    return [Job(source, source) for source in dict.fromkeys(_real(source) for source, _ in photographs)]
+
+
+def _real(path: Path) -> Path:
+    """Where links lead, as far as they do; `Path.resolve` is stopped by a link to itself."""
+    return Path(os.path.realpath(path))

@@ -23,7 +23,8 @@ class Protocol:
         about: What is measured, in a sentence.
         size: Side of the squares that photos are brought to first; None: each photo's own size.
         truth: What is measured of a photo (batch, height, width, 3) uint8: three channels, uint8 or floating in 0..1.
-        answer: The same of the photo and an ab (batch, any, any, 2), scaled to [-1, 1].
+        answer: The same of the photo and an ab (batch, any, any, 2), scaled to [-1, 1]. Both are compiled by XLA where
+            there is a `size`.
         is_rgb: Whether the three channels are RGB; colours are measured only of those.
         cropped_ssim: See `kcolor.metrics.SSIM`.
     """

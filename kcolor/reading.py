@@ -124,7 +124,8 @@ def read(root: Path, photos: Sequence[Photo], size: int | None) -> Iterator[Read
         try:
             rgb = photo.read(root / wanted.path).rgb8
         except DataError as error:
-            return Read(wanted, None, str(error).removeprefix(f"{files.shown(root / wanted.path)}: "))
+            # What went wrong, without what can be done about it: it is one of many in a list.
+            return Read(wanted, None, str(error).removeprefix(f"{files.shown(root / wanted.path)}: ").split("; ")[0])
         except MemoryError:
             return Read(wanted, None, "too large for this machine's memory")
         if rgb.shape[:2] != (wanted.height, wanted.width):

@@ -133,7 +133,7 @@ def test_colorize_takes_any_name_and_names_what_is_too_large(work, folder):
     done = subprocess.run([sys.executable, "-m", "kcolor", *words], capture_output=True, check=False, cwd=work)
     assert done.returncode == 2, done.stderr
     assert out.exists(), done.stderr.decode()
-    assert sorted(os.fsencode(path.name) for path in out.iterdir()) == sorted(names)
+    assert sorted(os.fsencode(path.name) for path in out.glob("*.png")) == sorted(names)
     assert sorted(done.stdout.splitlines()) == sorted(
         line for name in names for line in (os.fsencode(out) + b"/" + name).splitlines()
     )

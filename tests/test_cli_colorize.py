@@ -29,8 +29,17 @@ def work(finished) -> Path:
     return finished.path.parents[1]
 
 
+# What is started in the background of a script is deaf to Ctrl-C, and so are the tests if they are.
+HEARING = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from kcolor.cli import main
+main()
+"""
+
+
 def started(*arguments, cwd: Path, **options) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-m", "kcolor", "colorize", *map(str, arguments)], cwd=cwd, **options)
+    return subprocess.Popen([sys.executable, "-c", HEARING, "colorize", *map(str, arguments)], cwd=cwd, **options)
 
 
 # --- in and out
