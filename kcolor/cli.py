@@ -1,7 +1,9 @@
 """The command line: parses, calls one verb, prints."""
 
+import math
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -262,17 +264,8 @@ def colorize(
 
     from kcolor import bundled, jobs, outcomes, run
 
-    if bool(photos) == bool(split):
-        raise click.UsageError("name photos or folders, or else a --split of the run; not both")
     streaming = Path("-") in photos
-    if streaming and (len(photos) > 1 or output or in_place or variants or grid):
-        raise click.UsageError(
-            "-: standard input is one photo, and goes to standard output; leave the other options out"
-        )
-    if in_place and (output or split or variants or kind or look["side_by_side"]):
-        raise click.UsageError("--in-place: goes with none of -o, --split, --variants, --format and --side-by-side")
-    if seed is not None and not variants:
-        raise click.UsageError("--seed: only --variants are drawn by chance; say how many")
+    _check_colorize(photos, output, split, variants, seed, grid, in_place=in_place, kind=kind, **look)
     folder = output or Path("out")
     if not streaming:
         given = jobs.gather(photos, None if in_place else folder)
@@ -283,6 +276,8 @@ def colorize(
         given = jobs.held_out(chosen, split)
     if not streaming:
         work = jobs.in_place(given) if in_place else jobs.pair(given, folder, kind)
+        if grid:
+            jobs.check_apart(grid, work)
     with _quiet_import():
         from kcolor import colorize as verb
         from kcolor import colorizer as loading
@@ -552,6 +547,51 @@ def _tell_of_run(path: Path) -> None:
     click.echo(f"finished: {run.path}\nsamples: {last}\ncurves: {run.curves}\nmodel: {run.generator}")
 
 
+def _check_colorize(
+    photos: tuple[Path, ...],
+    output: Path | None,
+    split: str | None,
+    variants: int | None,
+    seed: int | None,
+    grid: Path | None,
+    *,
+    in_place: bool,
+    kind: str | None,
+    saturation: float,
+    side_by_side: bool,
+    **others: Any,
+) -> None:
+    """Make sure that the options go together.
+
+    Raises:
+        click.UsageError: They do not.
+    """
+    if bool(photos) == bool(split):
+        raise click.UsageError("name photos or folders, or else a --split of the run; not both")
+    if Path("-") in photos and (len(photos) > 1 or output or in_place or variants or grid):
+        raise click.UsageError(
+            "-: standard input is one photo, and goes to standard output; leave the other options out"
+        )
+    if in_place and (output or split or variants or kind or side_by_side):
+        raise click.UsageError("--in-place: goes with none of -o, --split, --variants, --format and --side-by-side")
+    if not math.isfinite(saturation):
+        raise click.UsageError(f"--saturation: {saturation} is no number to multiply with")
+    if grid and grid.suffix.lower() not in (".jpg", ".jpeg", ".png", ".webp"):
+        raise click.UsageError(f"--grid {grid}: name a .jpg, .png or .webp")
+    if seed is not None and not variants:
+        raise click.UsageError("--seed: only --variants are drawn by chance; say how many")
+
+
+@contextmanager
+def _told_to_end() -> Iterator[None]:
+    """Whoever asks the process to end is as one who presses Ctrl-C: nothing half-written is left behind."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _colorize_stream(colorizer: "Colorizer", settings: "Settings") -> None:
     """Colour standard input to standard output.
 
@@ -559,6 +599,7 @@ def _colorize_stream(colorizer: "Colorizer", settings: "Settings") -> None:
         KcolorError: Standard output is a terminal; and see `kcolor.colorize.colorize_content`.
     """
     from kcolor import colorize as verb
+    from kcolor import files
 
     if sys.stdout.isatty():
         raise KcolorError(
@@ -567,8 +608,12 @@ def _colorize_stream(colorizer: "Colorizer", settings: "Settings") -> None:
     made, notes = verb.colorize_content(colorizer, sys.stdin.buffer.read(), "standard input", settings)
     for note in notes:
         click.echo(f"standard input: {note}", err=True)
-    sys.stdout.buffer.write(made)
-    sys.stdout.buffer.flush()
+    try:
+        sys.stdout.buffer.write(made)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        sys.stdout = None  # it would be flushed once more at the end
+        raise KcolorError(f"standard output: cannot be written: {files.reason(error)}") from error
 
 
 def _colorize_batch(
@@ -594,12 +639,12 @@ def _colorize_batch(
     reasons: dict[str, int] = {}
     failed: list[str] = []
     seen: list[Any] = []
-    try:
-        with Outcomes(record, told) as outcomes, _rate(len(work)) as step:
-            on_picture = seen.append if grid else None
-            made = verb.colorize_files(
-                colorizers, work, settings, outcomes=outcomes, overwrite=overwrite, on_picture=on_picture
-            )
+    with Outcomes(record, told) as outcomes, _rate(len(work)) as step, _told_to_end():
+        on_picture = seen.append if grid else None
+        made = verb.colorize_files(
+            colorizers, work, settings, outcomes=outcomes, overwrite=overwrite, on_picture=on_picture
+        )
+        try:
             for outcome in made:
                 step()
                 counts[outcome.status] += 1
@@ -614,9 +659,10 @@ def _colorize_batch(
                     click.echo(f"{files.shown(outcome.source)}: {note}", err=True)
                 if outcome.status == SKIPPED:
                     reasons[outcome.why] = reasons.get(outcome.why, 0) + 1
-    finally:
-        if sum(counts.values()) < len(work):
+        except BaseException:
+            made.close()
             click.echo(f"kcolor: stopped; {_of_batch(counts, reasons)}; run it again to go on", err=True)
+            raise
     click.echo(_of_batch(counts, reasons), err=True)
     if grid and seen:
         pictures.save(grid, pictures.contact_sheet(seen))

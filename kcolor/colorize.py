@@ -6,7 +6,7 @@ back grey without a word.
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -82,7 +82,7 @@ def colorize_files(
     outcomes: Outcomes | None = None,
     overwrite: bool = False,
     on_picture: Callable[[np.ndarray], None] | None = None,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome]:
     """Colour photographs, and write each whole or not at all.
 
     Each keeps its own lightness, in 16 bits where it has them, and what its file says; a note in XMP says where the
@@ -272,7 +272,7 @@ def _finish(
         return outcome(FAILED, why=str(error)), None
     except (MemoryError, tf.errors.ResourceExhaustedError):
         return outcome(FAILED, why=_too_large(source)), None
-    notes = loaded.notes + _pale(chroma)
+    notes = loaded.notes + _lost(loaded.photograph, made[0], settings) + _pale(chroma)
     thumbnail = _small(coloured.rgb8) if small else None
     return outcome(COLOURED, targets=made, notes=notes, chroma=round(chroma, 2)), thumbnail
 
@@ -294,6 +294,21 @@ def _chroma(colours: Sequence[np.ndarray], settings: Settings) -> float:
 
 def _pale(chroma: float) -> tuple[str, ...]:
     return (f"nearly colourless: a mean chroma of {chroma:.1f}",) if chroma < COLOURLESS else ()
+
+
+def _lost(photograph: Photograph, target: Path, settings: Settings) -> tuple[str, ...]:
+    """What the format has no place for."""
+    kind = settings.format or photo.FORMAT_OF.get(target.suffix.lower(), photograph.format)
+    lost = []
+    if (
+        photograph.alpha is not None
+        and kind in ("JPEG", "BMP")
+        and photograph.alpha.min() < np.iinfo(photograph.alpha.dtype).max
+    ):
+        lost.append(f"{kind} has no transparency: on white")
+    if photograph.rgb.dtype == np.uint16 and kind not in ("PNG", "TIFF"):
+        lost.append(f"{kind} has 8 bits: 16 were rounded")
+    return tuple(lost)
 
 
 def _too_large(source: Path) -> str:

@@ -52,7 +52,8 @@ def gather(sources: Sequence[Path], output: Path | None) -> list[tuple[Path, Pat
     """Photographs, each with its place below the folder it was found in.
 
     Args:
-        sources: Files, folders, which are taken whole, and patterns such as ``album/**/*.jpg``.
+        sources: Files, folders, which are taken whole, and patterns such as ``album/**/*.jpg``, whose photographs have
+            their places below ``album``.
         output: A folder inside one of them, what was coloured before, is not taken. None: there is none.
 
     Raises:
@@ -75,7 +76,8 @@ def gather(sources: Sequence[Path], output: Path | None) -> list[tuple[Path, Pat
             photographs = [Path(name) for name in matching if Path(name).suffix.lower() in photo.SUFFIXES]
             if not photographs:
                 raise DataError(f"{files.shown(source)}: no such file or folder; look at the name")
-            found += [(path, Path(path.name)) for path in photographs]
+            root = _fixed(source)
+            found += [(path, path.relative_to(root)) for path in photographs]
     return found
 
 
@@ -119,6 +121,26 @@ def in_place(photographs: Sequence[tuple[Path, Path]]) -> list[Job]:
         if source.suffix.lower() not in photo.WRITTEN:
             raise DataError(f"{files.shown(source)}: cannot be written in place, in its own format; colour it with -o")
     return [Job(source, source) for source in dict.fromkeys(_real(source) for source, _ in photographs)]
+
+
+def check_apart(path: Path, work: Sequence[Job]) -> None:
+    """Make sure that a file which is to be written is none of a batch's.
+
+    Raises:
+        DataError: It is a photograph, or what one becomes.
+    """
+    if _real(path) in {_real(each) for job in work for each in job}:
+        raise DataError(f"{files.shown(path)}: is one of the photographs; choose another name")
+
+
+def _fixed(pattern: Path) -> Path:
+    """The folder that a pattern begins with."""
+    fixed = Path()
+    for part in pattern.parts[:-1]:
+        if glob.has_magic(part):
+            break
+        fixed /= part
+    return fixed
 
 
 def _real(path: Path) -> Path:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -69,6 +70,7 @@ class Outcomes:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._known = _read(self.path)
             self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+            _lock(self._descriptor, self.path)
             if _is_cut_off(self.path):
                 os.write(self._descriptor, b"\n")
         except OSError as error:
@@ -121,6 +123,25 @@ class Outcomes:
         if entry["settings"] != dict(self.settings):
             return "coloured before, with other settings; --overwrite colours it anew"
         return "coloured before"
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    """Keep a second batch from the folder, until this process ends.
+
+    Raises:
+        DataError: There is one already.
+    """
+    if sys.platform == "win32":
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise DataError(f"{files.shown(path.parent)}: another kcolor is at work in it; wait for it to end") from error
+    except OSError:  # not every file system can
+        return
 
 
 def _named(path: Path) -> str:

@@ -16,6 +16,7 @@ from made import colour, fill
 from PIL import Image
 
 from kcolor import photo
+from kcolor.outcomes import Outcomes
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ def test_folders_patterns_and_formats(here, work, folder):
         with Image.open(name) as picture:
             assert picture.format == "WEBP"
     said, _ = here("colorize", folder / "**/*.jpg", "-o", folder.parent / "other", cwd=work)
-    assert said.split() == [str(folder.parent / "other" / "b.jpg")]
+    assert said.split() == [str(folder.parent / "other" / "deep/er/b.jpg")]
 
 
 @pytest.mark.parametrize(
@@ -100,6 +101,8 @@ def test_folders_patterns_and_formats(here, work, folder):
         (["a.jpg", "--quality", "0"], "'--quality': 0 is not in the range"),
         (["a.jpg", "--format", "gif"], "'gif' is not one of"),
         (["a.jpg", "--saturation", "-1"], "-1.0 is not in the range"),
+        (["a.jpg", "--saturation", "nan"], "--saturation: nan is no number to multiply with"),
+        (["a.jpg", "--grid", "sheet.txt"], "--grid sheet.txt: name a .jpg, .png or .webp"),
         (["nothing/*.jpg"], "nothing/*.jpg: no such file or folder; look at the name"),
     ],
 )
@@ -129,7 +132,7 @@ def test_run_again(here, work, folder):
     assert statuses == ["coloured", "coloured", "failed", "coloured", "coloured", "coloured", "coloured", "coloured"]
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_stopped_in_the_middle_and_run_again(work, folder, stop):
     fill(folder, [f"{i:03}.png" for i in range(300)])
     out = folder.parent / "out"
@@ -142,7 +145,7 @@ def test_stopped_in_the_middle_and_run_again(work, folder, stop):
     _, told = process.communicate(timeout=60)
     made = sorted(out.glob("*.png"))
     assert 20 <= len(made) < 300
-    if stop == signal.SIGINT:
+    if stop != signal.SIGKILL:
         assert process.returncode == 130
         assert "kcolor: stopped; " in told
         assert "run it again to go on" in told
@@ -154,7 +157,7 @@ def test_stopped_in_the_middle_and_run_again(work, folder, stop):
     assert len(list(out.glob("*.png"))) == 300
     assert {path: path.stat().st_ino for path in made} == before
     assert f"{300 - len(made)} coloured, {len(made)} skipped" in told
-    if stop == signal.SIGINT:
+    if stop != signal.SIGKILL:
         assert not [path for path in out.iterdir() if path.name.startswith(".")]
 
 
@@ -205,6 +208,48 @@ def test_a_contact_sheet(here, work, folder):
 
 
 # --- what is in the way
+
+
+def test_a_contact_sheet_is_no_photograph(here, work, folder):
+    fill(folder, ["a.png"])
+    before = (folder / "a.png").read_bytes()
+    for sheet in (folder / "a.png", folder.parent / "out" / "a.png"):
+        _, told = here("colorize", folder, "-o", folder.parent / "out", "--grid", sheet, cwd=work, status=2)
+        assert f"{sheet}: is one of the photographs; choose another name" in mistake(told)
+    assert (folder / "a.png").read_bytes() == before
+    assert not (folder.parent / "out").exists()
+
+
+def test_standard_output_that_is_full(work, folder):
+    fill(folder, ["a.jpg"])
+    with (folder / "a.jpg").open("rb") as given, Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-m", "kcolor", "colorize", "-"]
+        done = subprocess.run(
+            command, stdin=given, stdout=full, stderr=subprocess.PIPE, text=True, check=False, cwd=work
+        )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(
+        "kcolor: standard output: cannot be written: No space left on device"
+    )
+    assert "Traceback" not in done.stderr
+
+
+def test_two_batches_in_one_folder(here, work, folder):
+    fill(folder, ["a.png"])
+    with Outcomes(folder.parent / "out" / "kcolor.jsonl", {}):
+        _, told = here("colorize", folder, "-o", folder.parent / "out", cwd=work, status=2)
+    assert mistake(told).endswith("out: another kcolor is at work in it; wait for it to end")
+
+
+def test_what_a_format_has_no_place_for_is_told(here, work, folder):
+    clear = np.dstack([np.asarray(colour(64)), np.arange(64, dtype=np.uint8)[None].repeat(64, 0)])
+    Image.fromarray(clear).save(folder / "clear.png")
+    Image.fromarray(np.full((8, 8), 300, np.uint16)).save(folder / "deep.png")
+    _, told = here("colorize", folder, "-o", folder.parent / "out", "--format", "jpeg", cwd=work)
+    assert f"{folder / 'clear.png'}: JPEG has no transparency: on white" in told
+    assert f"{folder / 'deep.png'}: JPEG has 8 bits: 16 were rounded" in told
+    _, told = here("colorize", folder, "-o", folder.parent / "same", cwd=work)
+    assert "JPEG" not in told
 
 
 def test_a_place_that_cannot_be_written(here, work, folder):

@@ -18,7 +18,9 @@ COMMANDS = sorted(
         line.partition("#")[0].strip()
         for path in (
             ROOT / "README.md",
+            ROOT / "docs" / "colorize.md",
             ROOT / "docs" / "evaluation.md",
+            ROOT / "docs" / "models" / "small.md",
             ROOT / "exports" / "README.md",
             *(ROOT / "recipes").glob("*.toml"),
         )

@@ -61,9 +61,11 @@ def test_the_run_s_held_out_photos(finished):
 def test_patterns(folder):
     fill(folder, ["a.png", "deep/b.jpg", "deep/c.png"])
     (folder / "notes.txt").touch()
-    assert [source for source, _ in jobs.gather([folder / "**/*"], None)] == [
-        folder / name for name in ("a.png", "deep/b.jpg", "deep/c.png")
+    # Their places are below the folder that the pattern begins with.
+    assert jobs.gather([folder / "**/*"], None) == [
+        (folder / name, Path(name)) for name in ("a.png", "deep/b.jpg", "deep/c.png")
     ]
+    assert [place for _, place in jobs.gather([folder / "deep" / "*.jpg"], None)] == [Path("b.jpg")]
     # A file that is really called so comes first.
     fill(folder, ["[a].png"])
     assert [source.name for source, _ in jobs.gather([folder / "[a].png"], None)] == ["[a].png"]

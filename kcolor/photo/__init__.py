@@ -40,6 +40,7 @@ from kcolor.photo.xmp import Note, has_note
 
 __all__ = [
     "FORMATS",
+    "FORMAT_OF",
     "HEAD",
     "MAX_PIXELS",
     "QUALITY",
