@@ -14,7 +14,6 @@ from golden import photo_pair, uniform
 from skimage.color import deltaE_ciede2000, lab2rgb, rgb2lab
 
 from kcolor import metrics, trunks
-from kcolor.join import join
 from kcolor.judge import Judge
 from kcolor.protocols import PROTOCOLS, Protocol
 
@@ -26,7 +25,9 @@ BASELINES = {"grey": np.zeros(2), "mean_ab": WARM}
 ONE_BY_ONE = [[i] for i in range(COUNT)]
 
 # In batches; compiles in a fraction of the time that colours take.
-PLAIN = Protocol("plain", 1, "in RGB, without colours", size=32, truth=tf.identity, answer=join, is_rgb=False)
+PLAIN = Protocol(
+    "plain", 1, "in RGB, without colours", size=32, truth=tf.identity, answer=PROTOCOLS["rgb"].answer, is_rgb=False
+)
 # And not even compiled: for what has nothing to do with batches.
 SINGLY = replace(PLAIN, size=None)
 
