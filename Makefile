@@ -22,7 +22,7 @@ quickstart: $(VENV)/.installed
 	$(BIN)/kcolor export $(RUN) --saved-model --tflite -o exports
 	@echo
 	@echo "What to look at:"
-	@echo "  before and after    $$(ls $(RUN)/coloured/*)   (a photo that training did not see)"
+	@echo "  before and after    $$(ls $(RUN)/coloured/*.*g)   (a photo that training did not see)"
 	@echo "  while it trained    $$(ls $(RUN)/samples/* | tail -n 1)   (a validation photo: grey | prediction | truth)"
 	@echo "  loss curves         $(RUN)/curves.png"
 	@echo "  exported models     exports/quickstart/"

@@ -47,11 +47,22 @@ def join(rgb: tf.Tensor, ab: tf.Tensor, upsampler: Upsampler = upsample.guided) 
 
 
 def _join_one(rgb: tf.Tensor, ab: tf.Tensor, upsampler: Upsampler) -> tf.Tensor:
+    if not tf.executing_eagerly():
+        return _in_graph(upsampler, rgb, ab)
+    if rgb.shape[0] * rgb.shape[1] <= _STRIP:  # it is done before XLA has compiled anything
+        return _graph(upsampler, rgb.dtype)(rgb, ab)
+    return tf.constant(_strip_by_strip(upsampler, rgb, ab))
+
+
+def _plan(upsampler: Upsampler, rgb: tf.Tensor, ab: tf.Tensor) -> upsample.Plan:
     height, width = tf.unstack(tf.shape(rgb)[:2])
     small = tf.image.resize(rgb, tf.shape(ab)[:2], antialias=True) / float(rgb.dtype.max)
-    plan = upsampler.plan(ab, color.lightness(small), height, width)
-    if tf.executing_eagerly():
-        return tf.constant(_strip_by_strip(upsampler, plan, rgb))
+    return upsampler.plan(ab, color.lightness(small), height, width)
+
+
+def _in_graph(upsampler: Upsampler, rgb: tf.Tensor, ab: tf.Tensor) -> tf.Tensor:
+    height, width = tf.unstack(tf.shape(rgb)[:2])
+    plan = _plan(upsampler, rgb, ab)
     most = tf.clip_by_value(_STRIP // width, 1, height)
 
     def strip(first: tf.Tensor, made: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
@@ -65,18 +76,24 @@ def _join_one(rgb: tf.Tensor, ab: tf.Tensor, upsampler: Upsampler) -> tf.Tensor:
     return tf.ensure_shape(strips.concat(), rgb.shape)
 
 
-def _strip_by_strip(upsampler: Upsampler, plan: upsample.Plan, rgb: tf.Tensor) -> np.ndarray:
+@cache
+def _graph(upsampler: Upsampler, dtype: tf.DType) -> tf.types.experimental.PolymorphicFunction:
+    """`_in_graph` for any size: operation by operation, a small photograph takes fifty times as long."""
+    signature = [tf.TensorSpec((None, None, 3), dtype), tf.TensorSpec((None, None, 2), tf.float32)]
+    return tf.function(partial(_in_graph, upsampler), input_signature=signature, autograph=False)
+
+
+def _strip_by_strip(upsampler: Upsampler, rgb: tf.Tensor, ab: tf.Tensor) -> np.ndarray:
     """The same where XLA may be used, as it may not be where an exported graph goes; a strip on each core."""
     height, width = rgb.shape[:2]
     most = min(max(_STRIP // width, 1), height)
-    # A photograph of a single strip is done before that has compiled.
-    finish = partial(_finished if most == height else _in_one_shape, upsampler)
+    plan = _plan(upsampler, rgb, ab)
     made = np.empty(rgb.shape, rgb.dtype.as_numpy_dtype)
 
     def strip(first: int) -> None:
         pixels = rgb[first : first + most]
         enlarged = upsample.rows(plan, first, pixels.shape[0], tf.constant(height), tf.constant(width))
-        made[first : first + most] = finish(pixels, *enlarged, plan.origin)
+        made[first : first + most] = _in_one_shape(upsampler, pixels, *enlarged, plan.origin)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(strip, range(0, height, most)))
