@@ -90,10 +90,11 @@ def _strip_by_strip(upsampler: Upsampler, rgb: tf.Tensor, ab: tf.Tensor) -> np.n
     plan = _plan(upsampler, rgb, ab)
     made = np.empty(rgb.shape, rgb.dtype.as_numpy_dtype)
 
+    parts = (plan.cubic, plan.linear, plan.origin)
+    finish = _strip_graph(upsampler, rgb.dtype)
+
     def strip(first: int) -> None:
-        pixels = rgb[first : first + most]
-        enlarged = upsample.rows(plan, first, pixels.shape[0], tf.constant(height), tf.constant(width))
-        made[first : first + most] = _in_one_shape(upsampler, pixels, *enlarged, plan.origin)
+        made[first : first + most] = finish(rgb[first : first + most], parts, first, height)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(strip, range(0, height, most)))
@@ -113,16 +114,32 @@ def _finished(upsampler: Upsampler, rgb: tf.Tensor, *rest: tf.Tensor) -> tf.Tens
     return color.merge(l, _fitted(upsampler, l, *rest), rgb.dtype)
 
 
+@cache
+def _strip_graph(upsampler: Upsampler, dtype: tf.DType) -> tf.types.experimental.PolymorphicFunction:
+    """A strip in one call, so that Python has next to nothing to do, and the threads do not wait for it."""
+
+    def finish(rgb: tf.Tensor, parts: tuple[tf.Tensor, ...], first: tf.Tensor, height: tf.Tensor) -> tf.Tensor:
+        count, width = tf.unstack(tf.shape(rgb)[:2])
+        plan = upsample.Plan(*parts)
+        return _in_one_shape(upsampler, rgb, *upsample.rows(plan, first, count, height, width), plan.origin)
+
+    plane, number = tf.TensorSpec((None, None, None), tf.float32), tf.TensorSpec((), tf.int32)
+    parts = (plane, plane, tf.TensorSpec((2,), tf.float32))
+    signature = [tf.TensorSpec((None, None, 3), dtype), parts, number, number]
+    return tf.function(finish, input_signature=signature, autograph=False)
+
+
 def _in_one_shape(upsampler: Upsampler, rgb: tf.Tensor, *rest: tf.Tensor) -> tf.Tensor:
     """`_finished`, compiled by XLA, in an eighth of the time; for each shape anew, so all strips are given the same."""
     *enlarged, origin = rest
-    count = int(tf.size(rgb)) // 3
-    filling = [[0, -count % _STRIP], [0, 0]]
-    padded, *plan = (tf.pad(tf.reshape(x, (count, x.shape[-1])), filling) for x in (rgb, *enlarged))
+    count = tf.size(rgb) // 3
+    filling = [[0, tf.math.floormod(-count, _STRIP)], [0, 0]]
+    padded, *plan = (tf.pad(tf.reshape(x, (count, tf.shape(x)[-1])), filling) for x in (rgb, *enlarged))
+    padded = tf.ensure_shape(padded, (None, 3))
     # In three parts, since XLA would compute what one has made anew for each step of the bisection in the next.
     lightness, fitted, merge = _compiled(upsampler)
     l = lightness(padded)
-    return tf.reshape(merge(l, fitted(l, *plan, origin), rgb.dtype)[:count], rgb.shape)
+    return tf.reshape(merge(l, fitted(l, *plan, origin), rgb.dtype)[:count], tf.shape(rgb))
 
 
 @cache
