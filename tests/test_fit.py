@@ -87,21 +87,24 @@ def test_killed_runs_end_as_if_they_had_not_been(photos, tmp_path, name, changes
     # Killed twice, at whatever step it is: once within the first epoch, once within the second.
     for step in (2, 6):
         resume = ["--resume"] if killed.exists() else []
-        process = subprocess.Popen(
-            command(*words, "-o", killed, *resume), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        deadline = time.monotonic() + 120
-        while not any(c.step >= step for c in checkpoint.find(Run(killed).checkpoints)):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.002)
-        process.kill()
-        process.wait()
+        kill_at(step, killed, *words, "-o", killed, *resume)
     assert not Run(killed).generator.exists()
     (killed / ".generator.keras.abcdefgh").mkdir()  # as it would be left by a third
     kcolor(*words, "-o", killed, "--resume")
     assert_same_run(whole, killed)
     assert list(killed.rglob(".*")) == []
+
+
+def kill_at(step: int, path: Path, *words) -> None:
+    """Call kcolor, and kill it when the run there has a checkpoint of this step or a later one."""
+    process = subprocess.Popen(command(*words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not any(c.step >= step for c in checkpoint.find(Run(path).checkpoints)):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
 
 
 def test_a_killed_run_with_augmentation_ends_as_if_it_had_not_been(photos, tmp_path, monkeypatch):
@@ -118,14 +121,7 @@ def test_a_killed_run_with_augmentation_ends_as_if_it_had_not_been(photos, tmp_p
     fit.fit(narrow("gan", *changes), surveyed(photos), whole, name="gan")
     assert seen == [0.2]
     words = ["fit", "gan", "--data", photos, *settings(*changes, "train.checkpoint_minutes=0"), "-o", killed]
-    process = subprocess.Popen(command(*words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not any(c.step >= 2 for c in checkpoint.find(Run(killed).checkpoints)):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-    process.kill()
-    process.wait()
+    kill_at(2, killed, *words)
     assert not Run(killed).generator.exists()
     fit.resume(None, killed)
     assert_same_run(whole, killed)
