@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from made import fill
 
-from kcolor import cli, jobs, photo
+from kcolor import jobs, photo
+from kcolor.cli.colorize import FORMATS
 from kcolor.errors import DataError, KcolorError
 
 
@@ -82,7 +83,7 @@ def test_a_format_for_all(folder):
 
 
 def test_formats_have_suffixes_by_which_they_are_written():
-    assert list(jobs.SUFFIX) == cli.FORMATS
+    assert list(jobs.SUFFIX) == FORMATS
     assert set(jobs.SUFFIX.values()) <= photo.WRITTEN
 
 

@@ -8,7 +8,8 @@ import tensorflow as tf
 from made import colour
 from skimage.color import rgb2lab
 
-from kcolor import cli, color
+from kcolor import color
+from kcolor.cli import common
 from kcolor.colorizer import Colorizer
 from kcolor.join import join
 from kcolor.protocols import PROTOCOLS
@@ -80,7 +81,7 @@ def test_protocols_answer_as_they_are_defined():
     np.testing.assert_array_equal(PROTOCOLS["rgb"].answer(rgb, ab), bilinear)
     np.testing.assert_array_equal(PROTOCOLS["native"].answer(rgb, ab), join(rgb, ab))
     assert (PROTOCOLS["rgb"].version, PROTOCOLS["native"].version) == (1, 2)
-    assert list(PROTOCOLS) == cli.PROTOCOLS
+    assert list(PROTOCOLS) == common.PROTOCOLS
 
 
 def test_colours_that_are_there_are_not_looked_at(colorizer):

@@ -10,7 +10,8 @@ from golden import photo_pair, uniform
 from skimage.color import lab2rgb, rgb2lab
 from skimage.transform import resize
 
-from kcolor import cli, metrics
+from kcolor import metrics
+from kcolor.cli import common
 from kcolor.protocols import PROTOCOLS
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "metrics.json").read_text())
@@ -174,7 +175,7 @@ def test_in_a_graph_of_unknown_sizes(name):
 
 
 def test_names_and_versions():
-    assert list(PROTOCOLS) == cli.PROTOCOLS  # those that the command line offers
+    assert list(PROTOCOLS) == common.PROTOCOLS  # those that the command line offers
     for name, protocol in PROTOCOLS.items():
         assert protocol.name == name
         assert isinstance(protocol.version, int)

@@ -38,6 +38,16 @@ ORDER = [
     ["export.half", "export.saved_model"],
     ["export.tflite"],
     ["export"],
+    ["cli.common", "cli.progress", "cli.recipes"],
+    [
+        "cli.colorize",
+        "cli.compare",
+        "cli.evaluate",
+        "cli.export",
+        "cli.fit",
+        "cli.prepare",
+        "cli.weights",
+    ],
     ["cli"],
     ["__main__"],
 ]

@@ -5,7 +5,8 @@ import pytest
 import skimage.data
 import tensorflow as tf
 
-from kcolor import cli, color, image, upsample
+from kcolor import color, image, upsample
+from kcolor.cli.colorize import UPSAMPLERS as ON_OFFER
 from kcolor.metrics.delta_e import delta_e_2000
 from kcolor.upsample import UPSAMPLERS, bilinear, guided
 
@@ -159,4 +160,4 @@ def test_a_graph_of_unknown_sizes_gives_the_same():
 
 
 def test_the_command_line_knows_them():
-    assert list(UPSAMPLERS) == cli.UPSAMPLERS
+    assert list(UPSAMPLERS) == ON_OFFER

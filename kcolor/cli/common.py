@@ -1,0 +1,107 @@
+"""What several commands share: loading TensorFlow quietly, the photos of a run, tables."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from kcolor.manifest import Manifest
+
+# As in kcolor.protocols, which is TensorFlow.
+PROTOCOLS = ["rgb", "native", "paper"]
+
+# What the manifest's reasons are called where a word does not say it.
+_OUT = {"format": "of a format that training does not read", "small": "too small"}
+
+changes = click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Override a key; repeatable.")
+
+
+def default_model() -> Path:
+    """The newest finished run, or else a model that comes with kcolor.
+
+    Raises:
+        RunError: There is neither.
+    """
+    from kcolor import bundled, run
+    from kcolor.errors import RunError
+
+    try:
+        return run.newest_finished().path
+    except RunError:
+        for model in bundled.models():
+            return model
+        raise
+
+
+def quoted(path: Path) -> str:
+    """A path as a TOML string."""
+    import json
+
+    return json.dumps(str(path), ensure_ascii=False)
+
+
+def prepared(data: Any, seed: int) -> "Manifest":
+    """The manifest of the photos that a recipe's [data] names, with a progress bar while they are surveyed."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from kcolor import prepare as verb
+
+    console = Console(stderr=True)
+    columns = (TextColumn("surveying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=None)
+        return verb.prepare(data, seed, lambda done, total: progress.update(task, completed=done, total=total))
+
+
+def tell_of(manifest: "Manifest") -> None:
+    """Say how many photos there are, and how many are out and why."""
+    counts = manifest.counts()
+    used = {name: counts.pop(name, 0) for name in ("train", "val", "test")}
+    toned = counts.pop("toned", 0)
+    classes = f", {len(manifest.classes)} classes" if manifest.classes else ""
+    click.echo(
+        f"{manifest.root}: {sum(used.values()):,} photos{classes} ({', '.join(f'{n:,} {s}' for s, n in used.items())})"
+    )
+    out = {reason: count for reason, count in counts.items() if count}
+    if out:
+        click.echo(f"out: {', '.join(f'{count:,} {_OUT.get(reason, reason)}' for reason, count in out.items())}")
+    if toned:
+        names = [photo.path for photo in manifest.photos if photo.toned]
+        shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+        click.echo(f"toned monochromes: {toned:,} ({shown}); --set data.drop_toned=true leaves them out")
+
+
+def show(what: Any) -> None:
+    """A table, as wide as it needs where that is not a terminal."""
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)
+    console.print(what, crop=False)
+
+
+@contextmanager
+def quiet_import() -> Iterator[None]:
+    """Keep off the terminal what TensorFlow prints while it loads and looks for GPUs, whatever the log level."""
+    if "tensorflow" in sys.modules:
+        yield
+        return
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nowhere:  # noqa: PTH123
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        import tensorflow
+
+        tensorflow.config.list_physical_devices()
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

@@ -1,0 +1,138 @@
+"""`kcolor fit`."""
+
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from kcolor.cli.common import changes, prepared, quiet_import, quoted, tell_of
+
+if TYPE_CHECKING:
+    from kcolor.recipe import Recipe
+
+
+@click.command()
+@click.argument("recipe", required=False)
+@click.option("--data", "data", type=click.Path(path_type=Path), help="Folder of photos, or a manifest.")
+@changes
+@click.option("-o", "output", type=click.Path(path_type=Path), metavar="RUNDIR", help="Default runs/<recipe>-<n>.")
+@click.option(
+    "--resume", "resuming", is_flag=True, help="Go on with a run that stopped, or that is to have more epochs."
+)
+@click.option(
+    "--from",
+    "origin",
+    type=click.Path(path_type=Path),
+    metavar="MODEL",
+    help="Start from the weights of a run, a .keras file or a model of kcolor's; the critic starts anew.",
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be trained, and train nothing.")
+def fit(
+    recipe: str | None,
+    data: Path | None,
+    changes: tuple[str, ...],
+    output: Path | None,
+    resuming: bool,
+    origin: Path | None,
+    dry_run: bool,
+) -> None:
+    """Train a colorizer by a RECIPE: a .toml file, or the name of one that comes with kcolor.
+
+    \b
+    kcolor fit recipes/wgan.toml --data images256
+    kcolor fit wgan --data images256 --set train.epochs=5 -o runs/short
+    kcolor fit --resume -o runs/short --set train.epochs=50
+    kcolor fit small --data album --from runs/small-1
+    """  # noqa: D301 - a backspace is how click is told to leave the lines as they are
+    from kcolor import bundled, run
+    from kcolor import recipe as recipes
+
+    if resuming and origin:
+        raise click.UsageError("--from is where a new run starts; one that goes on knows where it started")
+    if resuming and dry_run:
+        raise click.UsageError("--dry-run shows what a new run would be; it does not go with --resume")
+    if recipe is None and not (resuming and output):
+        raise click.UsageError("name a recipe (kcolor recipes lists them), or a run to go on with: --resume -o RUNDIR")
+    if data:
+        changes = (*changes, f"data.folder={quoted(data)}")
+    if resuming:
+        path = output or run.last_path(recipes.find(str(recipe)).stem)
+        file = recipes.find(recipe) if recipe else run.Run(path).recipe
+        if not recipe:
+            run.Run(path).read_info()
+        _resume(recipes.load(file, changes), path)
+        return
+    file = recipes.find(str(recipe))
+    chosen = recipes.load(file, changes)
+    origin = bundled.find(origin) if origin else None
+    if dry_run:
+        _dry_run(chosen, origin)
+        return
+    path = output or run.next_path(file.stem)
+    if path.exists():
+        run.claim(path)  # before a survey that may take hours
+    manifest = prepared(chosen.data, chosen.seed)
+    tell_of(manifest)
+    with quiet_import():
+        from kcolor import fit as verb
+    with _stopping(path):
+        done = verb.fit(chosen, manifest, path, name=file.stem, origin=origin)
+    _tell_of_run(done.path)
+
+
+def _resume(chosen: "Recipe", path: Path) -> None:
+    with quiet_import():
+        from kcolor import fit as verb
+    with _stopping(path):
+        verb.resume(chosen, path)
+    _tell_of_run(path)
+
+
+def _dry_run(chosen: "Recipe", origin: Path | None) -> None:
+    """Print the resolved recipe, the parameter counts and the steps."""
+    click.echo(chosen.dump())
+    manifest = prepared(chosen.data, chosen.seed) if chosen.data.folder else None
+    with quiet_import():
+        from kcolor import build
+        from kcolor import fit as verb
+        from kcolor.colorizer import Colorizer
+    if origin:
+        build.check_origin(chosen, Colorizer.load(origin), manifest.classes if manifest else None)
+    classes = len(manifest.classes) if manifest else 205
+    generator, critic = build.generator(chosen, classes), build.critic(chosen)
+    for name, network in (("generator", generator), ("critic", critic)):
+        count = sum(variable.shape.num_elements() for variable in network.trainable_variables)
+        click.echo(f"{name}: {count:,} trainable parameters")
+    if manifest is None:
+        click.echo("no photos named (--data DIR): counted with 205 classes, as Places205 has; the steps are unknown")
+        return
+    tell_of(manifest)
+    verb.check_splits(manifest)
+    plan = verb.plan(chosen, manifest)
+    batch = chosen.train.batch_size
+    click.echo(f"{plan.steps:,} steps: {plan.epochs} epochs of {plan.steps_per_epoch:,} batches of {batch} photos")
+
+
+def _tell_of_run(path: Path) -> None:
+    from kcolor.run import Run
+
+    run = Run(path)
+    last = max(run.samples.glob("epoch-*.png"), default=run.samples)
+    click.echo(f"finished: {run.path}\nsamples: {last}\ncurves: {run.curves}\nmodel: {run.generator}")
+
+
+@contextmanager
+def _stopping(path: Path) -> Iterator[None]:
+    """Turn a run that saved itself on Ctrl-C or SIGTERM into a word on how to go on, and the usual exit status."""
+    from kcolor.callbacks import Stopped
+
+    try:
+        yield
+    except Stopped as stopped:
+        onward = f"kcolor fit --resume -o {shlex.quote(str(path))}"
+        click.echo(f"stopped at step {stopped.step}, saved in {path}; go on with: {onward}", err=True)
+        sys.exit(128 + stopped.signum)
