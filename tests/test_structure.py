@@ -37,7 +37,7 @@ ORDER = [
     ["export.parity"],
     ["export.half", "export.saved_model"],
     ["export.tflite"],
-    ["export"],
+    ["export", "export.web"],
     ["cli.common", "cli.progress", "cli.recipes"],
     [
         "cli.colorize",

@@ -27,6 +27,7 @@ async function start({ model: url, size }, tell) {
     Module: {
       locateFile: (/** @type {string} */ name) => folder + name,
       mainScriptUrlOrBlob: `${folder}litert_wasm_threaded_internal.js`,
+      printErr: (/** @type {string} */ line) => /^(INFO|WARNING)/.test(line) || console.error(line),
     },
   });
   await litert.loadLiteRt(folder, { threads });
