@@ -27,7 +27,9 @@ async function start({ model: url, size }, tell) {
     Module: {
       locateFile: (/** @type {string} */ name) => folder + name,
       mainScriptUrlOrBlob: `${folder}litert_wasm_threaded_internal.js`,
-      printErr: (/** @type {string} */ line) => /^(INFO|WARNING)/.test(line) || console.error(line),
+      // It tells much, and of networks that WebGPU cannot run, errors that are none.
+      print: console.debug,
+      printErr: console.debug,
     },
   });
   await litert.loadLiteRt(folder, { threads });

@@ -99,7 +99,6 @@ function add(files) {
   if (files.length > MOST) {
     say(`Of ${files.length.toLocaleString("en")} files the first ${MOST} are taken; add the others afterwards.`);
   }
-  document.body.classList.add("busy");
   for (const file of files.slice(0, MOST)) {
     const photo = new Photo(file);
     turn = turn.then(() => photo.process());

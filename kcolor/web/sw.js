@@ -13,6 +13,7 @@ const FILES = [
   "answer.js",
   "ask.js",
   "card.js",
+  "config.json",
   "engine-worker.js",
   "engine.js",
   "header.js",
