@@ -473,7 +473,9 @@ def test_many_at_once(page):
     expect(page.get_by_role("alert")).to_contain_text("Of 103 files the first 100 are taken")
     assert page.locator(".photo").count() == 100
     # Those that are removed while they wait are not waited for.
-    page.evaluate("document.querySelectorAll('.photo:not(:first-child, :last-child) .remove').forEach((b) => b.click())")
+    page.evaluate(
+        "document.querySelectorAll('.photo:not(:first-child, :last-child) .remove').forEach((b) => b.click())"
+    )
     done(page, "99.png")
     assert page.locator(".compare:visible").count() == 2
 
