@@ -34,7 +34,7 @@ ORDER = [
     ["colorize", "fit", "protocols"],
     ["judge"],
     ["evaluate"],
-    ["export.parity"],
+    ["export.parity", "export.unfused"],
     ["export.half", "export.saved_model"],
     ["export.tflite"],
     ["export", "export.web"],

@@ -493,6 +493,19 @@ def test_24_megapixels(page):
             assert np.abs(lightness).mean() < 1
 
 
+def test_on_a_graphics_processor(page, server, small):
+    """One that is imitated, which is what WebGPU can be had on everywhere."""
+    flags = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan,WebGPU"]
+    with page.context.browser.browser_type.launch(executable_path=CHROMIUM, args=FLAGS + flags) as chromium:
+        on_gpu = visit(chromium, address(server) + "?on=webgpu")
+        assert on_gpu.get_attribute("#engine", "data-on") == "its graphics processor"
+        give(on_gpu, PHOTOS / "camera.png")
+        done(on_gpu, "camera.png")
+        made, _ = downloaded(on_gpu, "camera.png")
+        assert on_gpu.faults == []
+    assert delta_e(pixels(made), small(photo.read(PHOTOS / "camera.png").rgb8)) < 0.1
+
+
 def test_without_a_network_from_any_folder(browser, site, tmp_path):
     (tmp_path / "some where").symlink_to(site)
     with serving(tmp_path) as server:

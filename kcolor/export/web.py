@@ -17,7 +17,8 @@ import keras
 
 from kcolor import __version__, files
 from kcolor.errors import RunError
-from kcolor.export import tflite
+from kcolor.export import parity, tflite
+from kcolor.export.unfused import unfused
 from kcolor.photo.xmp import Note, with_note
 
 PAGE = Path(__file__).parents[1] / "web"
@@ -64,7 +65,9 @@ def export(generator: keras.Model, folder: Path, *, name: str, classes: Sequence
     check(folder)
     with tempfile.TemporaryDirectory() as making:
         model = Path(making, MODEL)
-        difference = tflite.export_float16(generator, model)
+        tflite.export_float16(generator, model)
+        model.write_bytes(unfused(model.read_bytes()))
+        difference = parity.difference(generator, model, "tflite.py")
         if not difference < _LIMIT:
             raise RunError(f"{folder}: differs from Keras by {difference:.2g}, more than {_LIMIT:g}; not written")
         digest = files.digest(model)

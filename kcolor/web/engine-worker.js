@@ -15,11 +15,12 @@ const litert = /** @type {any} */ (self).LiteRT;
 let model;
 
 /**
- * @param {{ model: string, size: number }} given Its URL.
+ * @param {{ model: string, size: number, only: string | null }} given The URL, the side of what the network takes, and
+ *     the one accelerator that is wanted; null: the best there is.
  * @param {Tell} tell
  * @returns {Promise<string>} What the network runs on.
  */
-async function start({ model: url, size }, tell) {
+async function start({ model: url, size, only }, tell) {
   const threads = self.crossOriginIsolated && (await litert.supportsFeature("relaxedSimd"));
   const folder = new URL("runtime/wasm/", self.location.href).href;
   // What is loaded into a worker does not know where it is from.
@@ -34,16 +35,14 @@ async function start({ model: url, size }, tell) {
   });
   await litert.loadLiteRt(folder, { threads });
   const bytes = await fetched(url, tell);
-  /** @type {Accelerator[]} */
-  const accelerators = (await hasGpu()) ? ["webgpu", "wasm"] : ["wasm"];
-  for (const accelerator of accelerators) {
+  for (const accelerator of await accelerators(only)) {
     try {
       model = await litert.loadAndCompile(bytes, { accelerator, gpuOptions: { precision: "fp32" } });
       const { ab } = await run({ l: new Float32Array(size * size), size });
       if (!ab.every(Number.isFinite)) throw new Error("the network gives NaN");
       return accelerator;
     } catch (error) {
-      if (accelerator === "wasm") throw error;
+      if (accelerator === "wasm" || only) throw error;
     }
   }
   throw new Error("nothing to run the network on");
@@ -67,10 +66,12 @@ async function run({ l, size }) {
   return { ab: read.ab, logits: read.logits ?? null };
 }
 
-/** Whether there is a graphics processor that is not imitated, which would be slower than WASM. */
-async function hasGpu() {
+/** @param {string | null} only @returns {Promise<Accelerator[]>} The best first. */
+async function accelerators(only) {
+  if (only === "webgpu" || only === "wasm") return [only];
   const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
-  return Boolean(adapter && !adapter.info?.isFallbackAdapter);
+  // A graphics processor that is only imitated is slower than WASM.
+  return adapter && !adapter.info?.isFallbackAdapter ? ["webgpu", "wasm"] : ["wasm"];
 }
 
 /** @param {string} url @param {Tell} tell */

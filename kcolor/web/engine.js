@@ -53,7 +53,8 @@ export async function started(config, onProgress) {
  */
 async function browser({ size }, model, onProgress) {
   const ask = asking(() => new Worker(new URL("engine-worker.js", import.meta.url)));
-  const accelerator = await ask("start", { model: new URL(model, document.baseURI).href, size }, onProgress);
+  const only = new URLSearchParams(location.search).get("on");
+  const accelerator = await ask("start", { model: new URL(model, document.baseURI).href, size, only }, onProgress);
   return {
     kind: "browser",
     on: accelerator === "webgpu" ? "its graphics processor" : "its processor",
