@@ -8,15 +8,18 @@ enlarged here, and joined with the photograph's own lightness, so that nothing o
 """
 
 import base64
+import gc
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import numpy as np
+import orjson
 import tensorflow as tf
 import urllib3
 
@@ -179,7 +182,8 @@ class _Rest:
         return self._ask("GET", "/metadata")
 
     def _ask(self, method: str, door: str, content: Any = None) -> dict[str, Any]:
-        body = None if content is None else json.dumps(content, separators=(",", ":")).encode()
+        # The numbers of a float32 in as few digits as say which they are; a third of the time, and half the length.
+        body = None if content is None else orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
         try:
             answer = self._pool.request(
                 method, self._base + door, body=body, headers={**self._headers, "Content-Type": "application/json"}
@@ -187,7 +191,8 @@ class _Rest:
         except urllib3.exceptions.HTTPError as error:
             raise ServerError(f"{self.shown}: {_reason(error, self.timeout)}") from error
         try:
-            told = json.loads(answer.data)
+            with _no_collecting():
+                told = orjson.loads(answer.data)
         except ValueError:
             told = None
         if answer.status != 200:
@@ -282,6 +287,18 @@ class _Grpc:
             raise ServerError(f"{self.shown}: {' '.join(said.split())}") from error
 
 
+@contextmanager
+def _no_collecting() -> Iterator[None]:
+    """Without looks for garbage among TensorFlow's objects at each thousand new lists, which take ten times as long."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 def _credentials(parts: SplitResult) -> str | None:
     if parts.username is None:
         return None
@@ -289,11 +306,11 @@ def _credentials(parts: SplitResult) -> str | None:
 
 
 def _to_json(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return value.tolist()
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        return np.ascontiguousarray(value)
     if isinstance(value, bytes):
         return {"b64": base64.b64encode(value).decode()}
-    return [_to_json(each) for each in value] if isinstance(value, list | tuple) else value
+    return [_to_json(each) for each in value] if isinstance(value, list | tuple | np.ndarray) else value
 
 
 def _from_json(value: Any) -> np.ndarray:
