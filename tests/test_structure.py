@@ -38,11 +38,12 @@ ORDER = [
     ["export.half", "export.saved_model"],
     ["export.tflite"],
     ["export"],
-    ["serve.memory", "serve.meters", "serve.refusal"],
+    ["serve"],
+    ["serve.listening", "serve.memory", "serve.meters", "serve.refusal"],
     ["serve.model"],
     ["serve.batching", "serve.bodies", "serve.rest"],
     ["serve.app"],
-    ["serve"],
+    ["serve.server"],
     ["cli.common", "cli.progress", "cli.recipes"],
     [
         "cli.colorize",
@@ -98,7 +99,8 @@ def test_only_build_knows_recipe_and_objects():
 
 
 @pytest.mark.parametrize(
-    "name", ["bundled", "card", "cli", "compare", "manifest", "pages", "photo", "recipe", "run", "weights"]
+    "name",
+    ["bundled", "card", "cli", "compare", "manifest", "pages", "photo", "recipe", "run", "serve.listening", "weights"],
 )
 def test_what_is_to_start_quickly_does_without_tensorflow(name):
     code = f"import sys, kcolor.{name}; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"

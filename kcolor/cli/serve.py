@@ -19,20 +19,25 @@ if TYPE_CHECKING:
 @click.option("--max-body", type=click.IntRange(1), default=32, show_default=True, metavar="MB", help="Of a request.")
 @click.option("--max-pixels", type=click.IntRange(min=1), help="Refuse larger photos.")
 @click.option("--queue", type=click.IntRange(1), default=128, show_default=True, help="Photos that may wait.")
-@click.option("--batch", type=click.IntRange(1), default=8, show_default=True, help="Photos computed at once.")
+@click.option("--batch", type=click.IntRange(1), default=8, show_default=True, help="Photos that go through at once.")
+@click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Batches computed at once.")
 @click.option(
     "--timeout", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True, help="Seconds of a request."
 )
-def serve(model: Path, max_body: int, **options: Any) -> None:
+def serve(model: Path, host: str, port: int, max_body: int, **options: Any) -> None:
     """Serve a MODEL (default small): a page to try it, and the REST API of TensorFlow Serving.
 
     MODEL is a run, a .keras file, a SavedModel of kcolor export, or the name of a model that comes with kcolor. Only
     this machine can reach it unless --host says otherwise. Ctrl-C stops it, once what it has accepted is answered.
     """
-    with quiet_import():
-        from kcolor import serve as verb
+    from kcolor.serve.listening import listen, url
 
-    def tell(url: str, served: "Model") -> None:
-        click.echo(f"{served.name} is ready at {url} (API: {url}v1/models/{served.name})")
+    with listen(host, port) as listening:  # before all that takes longer
+        with quiet_import():
+            from kcolor.serve import server as verb
 
-    verb.serve(model, max_body=max_body << 20, on_ready=tell, **options)
+        def tell(served: "Model") -> None:
+            address = url(host, listening)
+            click.echo(f"{served.name} is ready at {address} (API: {address}v1/models/{served.name})")
+
+        verb.serve(model, listening, max_body=max_body << 20, on_ready=tell, **options)

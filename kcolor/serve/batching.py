@@ -25,7 +25,8 @@ class _Request:
     deadline: float
     answer: "Future[Tensors]" = field(default_factory=Future)
     taken: int = 0  # rows that have been, or are, computed
-    parts: list[Tensors] = field(default_factory=list)
+    computed: int = 0
+    parts: dict[int, Tensors] = field(default_factory=dict)  # by their first row
 
     def end(self, result: Tensors | Exception) -> None:
         try:
@@ -55,31 +56,35 @@ class _Part:
 
 
 class Batcher:
-    """A thread that computes what others ask for, with a bounded queue before it.
+    """Threads that compute what others ask for, with a bounded queue before them.
 
-    While one batch is computed, requests gather; all that are of one signature go through it together, up to
-    `max_batch` rows. A request of more rows takes turns with the others. What nobody waits for any more, because it was
-    cancelled or its time is up, is not computed. If a batch fails, its requests are run apart, so that a request fails
-    only by what is in it.
+    While batches are computed, requests gather; all that are of one signature go through it together, up to `max_batch`
+    rows. None is made to wait for others to come. A request of more rows takes turns with the others. What nobody waits
+    for any more, because it was cancelled or its time is up, is not computed. If a batch fails, its requests are run
+    apart, so that a request fails only by what is in it.
 
     Args:
-        max_batch: Rows that are computed at once.
+        workers: Threads. TensorFlow uses all cores for the network, but one for a picture's decoding and encoding.
+        max_batch: Rows that a thread computes at once.
         max_queue: Rows that may wait.
         on_batch: Told of the rows of each batch, from the thread.
     """
 
-    def __init__(self, *, max_batch: int, max_queue: int, on_batch: Callable[[int], None] = lambda rows: None) -> None:
+    def __init__(
+        self, *, workers: int, max_batch: int, max_queue: int, on_batch: Callable[[int], None] = lambda rows: None
+    ) -> None:
         self._max_batch, self._max_queue, self._on_batch = max_batch, max_queue, on_batch
         self._queue: deque[_Request] = deque()
         self._changed = threading.Condition()
         self._closing = False
-        self._thread = threading.Thread(target=self._work, name="batches", daemon=True)
-        self._thread.start()
+        self._threads = [threading.Thread(target=self._work, name=f"batches-{i}", daemon=True) for i in range(workers)]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def alive(self) -> bool:
-        """Whether requests are still computed."""
-        return self._thread.is_alive()
+        """Whether requests are computed."""
+        return all(thread.is_alive() for thread in self._threads)
 
     @property
     def waiting(self) -> int:
@@ -121,8 +126,9 @@ class Batcher:
         """Compute what has been accepted, and stop."""
         with self._changed:
             self._closing = True
-            self._changed.notify()
-        self._thread.join()
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
 
     def _waiting(self) -> int:
         return sum(request.rows - request.taken for request in self._queue)
@@ -163,6 +169,8 @@ class Batcher:
                     unfinished.append(request)
             self._queue = left
             self._queue.extend(unfinished)  # behind the others
+            if self._queue:
+                self._changed.notify()
             return parts
 
     def _compute(self, parts: list[_Part]) -> None:
@@ -189,11 +197,17 @@ class Batcher:
         first = 0
         for part in parts:
             last = first + part.stop - part.start
-            own = {name: v[first:last] if v.ndim and len(v) == total else v for name, v in made.items()}
+            self._give(part, {name: v[first:last] if v.ndim and len(v) == total else v for name, v in made.items()})
             first = last
-            part.request.parts.append(own)
-            if part.stop == part.request.rows:
-                part.request.end(_joined(part.request.parts))
+
+    def _give(self, part: _Part, made: Tensors) -> None:
+        request = part.request
+        with self._changed:
+            request.parts[part.start] = made
+            request.computed += part.stop - part.start
+            if request.computed < request.rows:
+                return
+        request.end(_joined([request.parts[start] for start in sorted(request.parts)]))
 
 
 def _joined(parts: list[Tensors]) -> Tensors:

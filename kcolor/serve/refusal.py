@@ -20,17 +20,21 @@ HTTP_STATUS = {
     "UNAUTHENTICATED": 401,
 }
 
+# Letters of a message, of which part can be the client's own.
+LONGEST = 300
+
 
 class RefusedError(Exception):
     """Why a request is not answered with a result.
 
     Args:
         code: A key of `HTTP_STATUS`, which are gRPC's names.
-        message: What is wrong with what, and what to do; for the client.
+        message: What is wrong with what, and what to do; for the client. A longer one than `LONGEST` is cut.
         status: Of the HTTP reply, where HTTP has one that says more than the code's own.
     """
 
     def __init__(self, code: str, message: str, status: int | None = None) -> None:
+        message = message if len(message) <= LONGEST else f"{message[: LONGEST - 1]}…"
         super().__init__(message)
         self.code, self.message, self.status = code, message, status or HTTP_STATUS[code]
 

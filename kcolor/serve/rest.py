@@ -23,7 +23,7 @@ from kcolor.serve.refusal import RefusedError, invalid
 
 _PREFIX = r"(?i)/v1/models"
 _NAMED = r"(?P<name>[^/:]+)"
-_VERSION = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
+_VERSION = r"(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
 _ADDRESSES = {
     "POST": re.compile(f"{_PREFIX}/{_NAMED}{_VERSION}:(?P<verb>classify|regress|predict)"),
     "GET": re.compile(f"{_PREFIX}(?:/{_NAMED})?{_VERSION}(?:/(?P<verb>metadata))?"),
@@ -73,15 +73,13 @@ def address(method: str, path: str) -> Address:
     pattern = _ADDRESSES.get(method)
     found = pattern.fullmatch(path) if pattern else None
     if not found:
-        raise invalid(f"Malformed request: {method} {path}")
+        raise invalid(f"Malformed request: {method} {_cut(path)}")
     if not found["name"]:
         raise invalid("Missing model name in request.")
-    version = found["version"]
-    if version and int(version) >= 2**63:
-        raise invalid(f"Failed to convert version: {version} to numeric.")
-    return Address(
-        found["name"], int(version) if version else None, found["label"], (found["verb"] or "status").lower()
-    )
+    version = None if found["version"] is None else int(found["version"][:20])  # of int64, 19 digits are the most
+    if version and version >= 2**63:
+        raise invalid(f"Failed to convert version: {_cut(found['version'])} to numeric.")
+    return Address(found["name"], version, found["label"], (found["verb"] or "status").lower())
 
 
 def status(model: Model, asked: Address) -> bytes:
