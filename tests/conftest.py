@@ -97,7 +97,8 @@ def tiny_model(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def served(tiny_model):
     """A process of kcolor serve with that model."""
-    from serving import serving
+    from serving import free_port, serving
 
-    with serving(tiny_model, "--max-body", 4, "--queue", 1000, "--max-pixels", 10_000) as server:
+    limits = ["--max-body", 4, "--queue", 1000, "--max-pixels", 10_000]
+    with serving(tiny_model, "--grpc-port", free_port(), *limits) as server:
         yield server

@@ -45,16 +45,23 @@ def tiny(path: Path, classes: tuple[str, ...] = ("forest", "sea", "street")) -> 
     return path
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return taken.getsockname()[1]
+
+
 @dataclass(frozen=True)
 class Server:
     """A process of kcolor serve.
 
     Args:
         url: Without a slash at its end.
+        grpc: Host and port of gRPC; "" where it is not answered.
         process: To be killed and waited for.
     """
 
     url: str
+    grpc: str
     process: subprocess.Popen
 
 
@@ -63,10 +70,10 @@ def serving(model: Path, *options: str | int) -> Iterator[Server]:
     command = [sys.executable, "-m", "kcolor", "serve", str(model), "--port", "0", *map(str, options)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         line = process.stdout.readline()
-        found = re.search(r"ready at (http://\S+:\d+)/", line)
+        found = re.search(r"ready at (http://\S+:\d+)/ .*?(?:gRPC: (\S+))?\)", line)
         try:
             assert found, (line, process.stderr.read() if process.poll() is not None else "")
-            yield Server(found[1], process)
+            yield Server(found[1], found[2] or "", process)
         finally:
             process.kill()
 
@@ -98,6 +105,7 @@ def around(call: Callable, **options) -> Iterator[str]:
         finally:
             server.should_exit = True
             thread.join()
+            batcher.close()
 
 
 class Gate:

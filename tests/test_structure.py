@@ -43,6 +43,7 @@ ORDER = [
     ["serve.model"],
     ["serve.batching", "serve.bodies", "serve.rest"],
     ["serve.app"],
+    ["serve.rpc"],
     ["serve.server"],
     ["cli.common", "cli.progress", "cli.recipes"],
     [

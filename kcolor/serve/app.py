@@ -56,7 +56,7 @@ class Serving:
 
 
 def create(serving: Serving, *, web: Path = WEB) -> Starlette:
-    """The ASGI application; when it ends, what has been accepted is computed, and the batcher closed.
+    """The ASGI application.
 
     Args:
         serving: What it leads to.
@@ -180,11 +180,9 @@ async def _not_found(request: Request, error: Exception) -> Response:
 
 @contextlib.asynccontextmanager
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
-    serving: Serving = app.state.serving
-    trimming = asyncio.create_task(_trim_when_idle(serving.meters))
+    trimming = asyncio.create_task(_trim_when_idle(app.state.serving.meters))
     yield
     trimming.cancel()
-    await run_in_threadpool(serving.batcher.close)
 
 
 async def _trim_when_idle(meters: Meters) -> None:

@@ -131,7 +131,7 @@ class Batcher:
             thread.join()
 
     def _waiting(self) -> int:
-        return sum(request.rows - request.taken for request in self._queue)
+        return sum(request.rows - request.taken for request in self._queue if not request.answer.done())
 
     def _forget(self) -> None:
         """Take out of the queue what has failed, was cancelled, or has come too late."""

@@ -17,7 +17,7 @@ class Bodies:
     """
 
     def __init__(self, largest: int, together: int) -> None:
-        self._largest, self._together = largest, together
+        self.largest, self._together = largest, together
         self._held = 0
 
     @contextlib.asynccontextmanager
@@ -32,14 +32,14 @@ class Bodies:
         if request.headers.get("content-encoding", "identity") != "identity":
             raise RefusedError("INVALID_ARGUMENT", "send the body as it is, without a Content-Encoding", 415)
         declared = request.headers.get("content-length", "")
-        if declared.isdigit() and int(declared) > self._largest:
+        if declared.isdigit() and int(declared) > self.largest:
             raise self._too_large()
         body, held = bytearray(), 0
         try:
             async for chunk in request.stream():
                 held += len(chunk)
                 self._held += len(chunk)
-                if held > self._largest:
+                if held > self.largest:
                     raise self._too_large()
                 if self._held > self._together:
                     raise RefusedError("RESOURCE_EXHAUSTED", "too many large requests at once; try again later")
@@ -49,5 +49,5 @@ class Bodies:
             self._held -= held
 
     def _too_large(self) -> RefusedError:
-        message = f"the body is larger than {self._largest:,} bytes; send fewer or smaller pictures"
+        message = f"the body is larger than {self.largest:,} bytes; send fewer or smaller pictures"
         return RefusedError("RESOURCE_EXHAUSTED", message, 413)

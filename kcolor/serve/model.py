@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -184,12 +185,16 @@ def load(path: Path, *, name: str | None = None, max_pixels: int | None = None) 
 def warm(model: Model) -> None:
     """Run each signature once, so that the first request does not wait for what TensorFlow does only then."""
     png = tf.io.encode_png(tf.zeros((model.size, model.size, 3), tf.uint8)).numpy()
-    for signature in model.signatures.values():
+
+    def once(signature: Signature) -> None:
         tensors = {}
         for name, spec in signature.inputs.items():
             shape = [side or 1 for side in spec.shape]
             tensors[name] = np.full(shape, png, object) if spec.dtype == tf.string else np.ones(shape, spec.dtype.name)
         signature(tensors)
+
+    with ThreadPoolExecutor() as threads:  # TensorFlow prepares a graph on one core
+        list(threads.map(once, model.signatures.values()))
 
 
 def renumbered(error: RefusedError, start: int) -> RefusedError:

@@ -3,10 +3,13 @@
 import signal
 import socket
 from collections.abc import Callable
+from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 
 import uvicorn
 
+from kcolor.errors import RunError
 from kcolor.serve import app, model
 from kcolor.serve.batching import Batcher
 from kcolor.serve.bodies import Bodies
@@ -24,6 +27,7 @@ def serve(
     batch: int = 8,
     workers: int = 2,
     timeout: float = 60.0,
+    grpc: tuple[str, int] | None = None,
     on_ready: Callable[[model.Model], None] = lambda served: None,
 ) -> None:
     """Serve a model until SIGTERM or SIGINT; what has been accepted by then is answered.
@@ -38,17 +42,25 @@ def serve(
         batch: Pictures that a worker computes at once.
         workers: Threads that compute.
         timeout: Seconds that a request may take.
+        grpc: Host and port for gRPC, where it is wanted.
         on_ready: Called when requests are answered.
 
     Raises:
-        RunError: The model cannot be loaded.
+        RunError: The model cannot be loaded, gRPC is not installed, or its address cannot be had.
     """
-    with listening:
+    if grpc and not find_spec("tensorflow_serving"):
+        raise RunError("gRPC needs a package more: pip install 'kcolor[grpc]'")
+    with listening, ExitStack() as doors:
         served = model.load(path, name=name, max_pixels=max_pixels)
         model.warm(served)
         meters = Meters()
         batcher = Batcher(workers=workers, max_batch=batch, max_queue=queue, on_batch=meters.batch)
+        doors.callback(batcher.close)
         serving = app.Serving(served, batcher, meters, Bodies(max_body, 4 * max_body), timeout)
+        if grpc:
+            from kcolor.serve import rpc
+
+            doors.enter_context(rpc.listening(serving, *grpc))
         config = uvicorn.Config(
             app.create(serving),
             # h11 hangs up on who still sends when it is refused, and the refusal is lost.
