@@ -84,3 +84,21 @@ def published(tmp_path_factory) -> Path:
     from standins import publish
 
     return publish(tmp_path_factory.mktemp("weights"))
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory) -> Path:
+    """A ``.keras`` file; see `serving.tiny`."""
+    from serving import tiny
+
+    return tiny(tmp_path_factory.mktemp("models") / "tiny.keras")
+
+
+@pytest.fixture(scope="session")
+def served(tiny_model):
+    """A process of kcolor serve with that model."""
+    from serving import free_port, serving
+
+    limits = ["--max-body", 4, "--queue", 1000, "--max-pixels", 10_000]
+    with serving(tiny_model, "--grpc-port", free_port(), *limits) as server:
+        yield server

@@ -51,6 +51,13 @@ ORDER = [
     ["export.half", "export.saved_model", "export.serving"],
     ["export.tflite"],
     ["export"],
+    ["serve"],
+    ["serve.listening", "serve.memory", "serve.meters", "serve.refusal"],
+    ["serve.model"],
+    ["serve.batching", "serve.bodies", "serve.rest"],
+    ["serve.app"],
+    ["serve.rpc"],
+    ["serve.server"],
     ["cli.common", "cli.progress", "cli.recipes"],
     [
         "cli.colorize",
@@ -59,6 +66,7 @@ ORDER = [
         "cli.export",
         "cli.fit",
         "cli.prepare",
+        "cli.serve",
         "cli.weights",
     ],
     ["cli"],
@@ -105,7 +113,8 @@ def test_only_build_knows_recipe_and_objects():
 
 
 @pytest.mark.parametrize(
-    "name", ["bundled", "card", "cli", "compare", "manifest", "pages", "photo", "recipe", "run", "weights"]
+    "name",
+    ["bundled", "card", "cli", "compare", "manifest", "pages", "photo", "recipe", "run", "serve.listening", "weights"],
 )
 def test_what_is_to_start_quickly_does_without_tensorflow(name):
     code = f"import sys, kcolor.{name}; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
