@@ -1,17 +1,25 @@
 """A SavedModel: encoded photos in and out, or L in and ab out."""
 
+from functools import partial
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
-from kcolor import colorizer, image
-from kcolor.export import parity
+from kcolor import color, colorizer, image
+from kcolor.export.artifact import Target
 from kcolor.join import join
 
 
-def export(generator: keras.Model, path: Path) -> float:
-    """Write a generator as a SavedModel and run it in a fresh process.
+def target(generator: keras.Model) -> Target:
+    """The SavedModel of a generator, as from `kcolor.colorizer.load_generator`; see `export`."""
+    limits = {"largest_ab": 1e-4 * color.AB_SCALE}
+    make = partial(export, generator)
+    return Target("saved_model", "saved_model", "float32", "ab", generator, "saved_model.py", limits, make)
+
+
+def export(generator: keras.Model, path: Path) -> None:
+    """Write a generator as a SavedModel.
 
     Its signatures:
 
@@ -22,9 +30,6 @@ def export(generator: keras.Model, path: Path) -> float:
     Args:
         generator: As from `kcolor.colorizer.load_generator`.
         path: The folder to make.
-
-    Returns:
-        The largest difference of ``ab`` from Keras.
     """
     whole = colorizer.of(generator)
 
@@ -49,7 +54,6 @@ def export(generator: keras.Model, path: Path) -> float:
             "ab": tf.function(colours, [tf.TensorSpec((None, size, size, 1), tf.float32, name="l")]),
         },
     )
-    return parity.difference(generator, path, "saved_model.py")
 
 
 def write(generator: keras.Model, path: Path, signatures: dict[str, tf.types.experimental.PolymorphicFunction]) -> None:
