@@ -31,7 +31,7 @@ def places(finished, exported) -> dict[str, Path]:
     return {
         "run": finished.path,
         "keras": finished.generator,
-        "saved_model": exported / "saved_model",
+        "saved_model": exported / "1",
         "tflite": exported / "tiny.float32.tflite",
     }
 
@@ -312,7 +312,7 @@ def test_what_is_no_model_at_all(finished, exported, tmp_path):
     (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\xff")
     assert "not a whole .keras model" in refusal(tmp_path / "photo.jpg")
     # The folder that an export is in is not the export.
-    assert str(exported / "saved_model") in refusal(exported)
+    assert str(exported / "1") in refusal(exported)
     run = Run(tmp_path / "run")
     run.path.mkdir()
     shutil.copy(finished.info, run.info)

@@ -9,23 +9,26 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from kcolor import __version__, files
+from kcolor.card import Card
 from kcolor.errors import RunError
-from kcolor.export import parity, tflite
-from kcolor.export.unfused import unfused
+from kcolor.export import export as export_all
+from kcolor.export import tflite
+from kcolor.export.photographs import Photographs
 from kcolor.photo.xmp import Note, with_note
 
 PAGE = Path(__file__).parents[1] / "web"
 RUNTIME = PAGE / "runtime"
 CONFIG, MANIFEST, MODEL = "config.json", "manifest.json", "model.tflite"
 
-_PRECISION, _LIMIT = "float16", 1e-2
+# Of what its export's manifest says of the network, what that of the site says.
+_TOLD = ("precision", "bytes", "sha256", "weights_sha256", "parity")
 
 
 def check(folder: Path) -> None:
@@ -46,14 +49,23 @@ def check(folder: Path) -> None:
         raise RunError(f"{folder}: has {files.shown(other)}, which is not of a site of kcolor; choose another place")
 
 
-def export(generator: keras.Model, folder: Path, *, name: str, classes: Sequence[str] = (), licence: str = "") -> Path:
+def export(
+    generator: keras.Model,
+    folder: Path,
+    photographs: Photographs,
+    *,
+    name: str,
+    about: Card,
+    licence: str = "",
+) -> Path:
     """Write a site with a generator, compared with Keras like any other export.
 
     Args:
         generator: As from `kcolor.colorizer.load_generator`.
         folder: Where to; see `check`. What was there of a former site is replaced, all at once.
+        photographs: What it is compared on.
         name: Of the model, for visitors.
-        classes: Names of its classes, in the order of the logits.
+        about: What is known of the generator.
         licence: Of the weights; "" where it is not known.
 
     Returns:
@@ -61,47 +73,46 @@ def export(generator: keras.Model, folder: Path, *, name: str, classes: Sequence
 
     Raises:
         RunError: As by `check`; or the network in the site differs from Keras, or it cannot be written.
+        DataError: The photographs cannot be read.
     """
     check(folder)
     with tempfile.TemporaryDirectory() as making:
-        model = Path(making, MODEL)
-        tflite.export_float16(generator, model)
-        model.write_bytes(unfused(model.read_bytes()))
-        difference = parity.difference(generator, model, "tflite.py")
-        if not difference < _LIMIT:
-            raise RunError(f"{folder}: differs from Keras by {difference:.2g}, more than {_LIMIT:g}; not written")
-        digest = files.digest(model)
+        made = _network(generator, Path(making), photographs)
         config = {
             "name": name,
-            "size": generator.input_shape[1],
-            "classes": list(classes),
+            "size": made["size"],
+            "classes": list(about.classes),
             "engine": "browser",
             "model": MODEL,
             "kcolor": __version__,
             # What `kcolor colorize` writes into photographs, so that these, too, tell that their colours are made.
-            "note": with_note(b"", Note(name, digest)).decode(),
+            "note": with_note(b"", Note(name, made["sha256"])).decode(),
         }
-        about = {
+        told = {
             **{key: config[key] for key in ("name", "size", "classes", "kcolor")},
-            "licence": licence,
-            "model": {
-                "path": MODEL,
-                "precision": _PRECISION,
-                "bytes": model.stat().st_size,
-                "sha256": digest,
-                "largest_difference": difference,
-            },
+            "licence": licence or None,
+            "model": {"path": MODEL, **{key: made[key] for key in _TOLD}},
             "runtime": (RUNTIME / "VERSION").read_text(encoding="utf-8").strip(),
         }
         try:
             with files.replacing(folder.resolve()) as site:
-                _assemble(site, model, config, about)
+                _assemble(site, Path(making, made["path"]), config, told)
         except OSError as error:
             raise RunError(f"{folder}: cannot be written: {files.reason(error)}") from error
     return folder / MANIFEST
 
 
-def _assemble(site: Path, model: Path, config: dict[str, Any], about: dict[str, Any]) -> None:
+def _network(generator: keras.Model, folder: Path, photographs: Photographs) -> dict[str, Any]:
+    """Export the network alone into a folder: what the manifest says of it."""
+    targets = tflite.targets(generator, "model", photographs=photographs, precisions=["float16"])
+    # How much quicker than float32 it is does not matter here.
+    (target,) = [replace(target, reference=None) for target in targets if target.kind == "ab"]
+    manifest = export_all(generator, folder, [target], photographs, source="")
+    (made,) = _read(manifest)["artifacts"]
+    return made
+
+
+def _assemble(site: Path, model: Path, config: dict[str, Any], told: dict[str, Any]) -> None:
     shutil.copytree(PAGE, site, ignore=shutil.ignore_patterns(".*"))
     shutil.copyfile(model, site / MODEL)
     inside = sorted(path for path in site.rglob("*") if path.is_file())
@@ -109,7 +120,7 @@ def _assemble(site: Path, model: Path, config: dict[str, Any], about: dict[str, 
     # Visitors' browsers keep what is of one version; all that makes the page another one makes it another version.
     version = hashlib.sha256(json.dumps([hashes, config]).encode()).hexdigest()[:16]
     (site / CONFIG).write_text(_json({**config, "version": version}), encoding="utf-8")
-    (site / MANIFEST).write_text(_json({**about, "version": version, "files": hashes}), encoding="utf-8")
+    (site / MANIFEST).write_text(_json({**told, "version": version, "files": hashes}), encoding="utf-8")
 
 
 def _json(content: dict[str, Any]) -> str:
