@@ -40,6 +40,7 @@ class _List(click.ParamType):
     metavar="DIR",
     help="A static site there, which colours photographs in its visitors' browsers.",
 )
+@click.option(
     "--precision",
     "precisions",
     type=_List(click.Choice(PRECISIONS)),
@@ -85,7 +86,12 @@ def export(
         raise click.UsageError("say what to export: --saved-model, --tflite, --half, --web, or several")
     if max_pixels and not saved_model:
         raise click.UsageError("--max-pixels: only with --saved-model")
-    only = {"--precision": precisions, "--size": sizes, "--max-delta-e": max_delta_e, "--licence": licence if not site else None}
+    only = {
+        "--precision": precisions,
+        "--size": sizes,
+        "--max-delta-e": max_delta_e,
+        "--licence": None if site else licence,
+    }
     if stray := [option for option, value in only.items() if value is not None and not tflite]:
         raise click.UsageError(f"{', '.join(stray)}: only with --tflite")
     chosen = bundled.find(run_or_model) if run_or_model else run.newest_finished().path
