@@ -28,7 +28,8 @@ RUNTIME = PAGE / "runtime"
 CONFIG, MANIFEST, MODEL = "config.json", "manifest.json", "model.tflite"
 
 # Of what its export's manifest says of the network, what that of the site says.
-_TOLD = ("precision", "bytes", "sha256", "weights_sha256", "parity")
+_TOLD = ("precision", "bytes", "sha256", "weights_sha256")
+_PARITY = ("photographs", "delta_e", "mean_ab", "largest_ab")
 
 
 def check(folder: Path) -> None:
@@ -91,7 +92,11 @@ def export(
         told = {
             **{key: config[key] for key in ("name", "size", "classes", "kcolor")},
             "licence": licence or None,
-            "model": {"path": MODEL, **{key: made[key] for key in _TOLD}},
+            "model": {
+                "path": MODEL,
+                **{key: made[key] for key in _TOLD},
+                "parity": {key: made["parity"][key] for key in _PARITY},
+            },
             "runtime": (RUNTIME / "VERSION").read_text(encoding="utf-8").strip(),
         }
         try:
