@@ -22,6 +22,7 @@ from command import kcolor
 from made import colour, shapes
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from serving import serving as kcolor_serve
 from skimage.color import deltaE_ciede2000, rgb2lab
 from webpage import OUTPUT
 
@@ -30,6 +31,7 @@ from kcolor.colorizer import Colorizer
 from kcolor.export import web
 from kcolor.join import join
 
+DOCS = Path(__file__).parents[1] / "docs"
 PHOTOS = Path(skimage.data.__file__).parent
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-quic"]
@@ -52,6 +54,15 @@ class Files(http.server.SimpleHTTPRequestHandler):
 
     def log_message(self, *_):
         self.server.asked.append(f"{self.command} {self.path}")
+
+
+class Isolating(Files):
+    """As from a host that lets its pages use several cores."""
+
+    def end_headers(self):
+        self.send_header("Cross-Origin-Opener-Policy", "same-origin")
+        self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
+        super().end_headers()
 
 
 @contextlib.contextmanager
@@ -207,6 +218,22 @@ def test_the_service_worker_keeps_what_the_page_is_made_of():
     (listed,) = re.findall(r"FILES = \[(.*?)\]", (web.PAGE / "sw.js").read_text(), re.DOTALL)
     there = {path.name for path in web.PAGE.iterdir() if path.is_file()}
     assert set(re.findall(r'"(.*?)"', listed)) == there - {"index.html", "sw.js"} | {"./", "config.json"}
+
+
+def test_modules_of_the_page_read_one_way():
+    (listed,) = re.findall(r"^    (header .*?\n)\n", (DOCS / "design.md").read_text(), re.DOTALL | re.MULTILINE)
+    rank = {
+        name: i for i, line in enumerate(listed.splitlines()) for name in re.split(r"\s{3,}", line.strip())[0].split()
+    }
+    assert {f"{name}.js" for name in rank} == {path.name for path in web.PAGE.glob("*.js")}
+    for name, place in rank.items():
+        imported = re.findall(r"(?:from|import\() ?\"\./([\w-]+)\.js\"", (web.PAGE / f"{name}.js").read_text())
+        assert [other for other in imported if rank[other] >= place and other not in types_of(name)] == [], name
+
+
+def types_of(name: str) -> set[str]:
+    """What a module reads for its types alone."""
+    return set(re.findall(r"@import .* from \"\./([\w-]+)\.js\"", (web.PAGE / f"{name}.js").read_text()))
 
 
 def test_the_page_names_no_other_host():
@@ -522,7 +549,7 @@ def test_without_a_network_from_any_folder(browser, site, tmp_path):
 def test_a_new_version_takes_the_place_of_the_former(browser, site, tmp_path):
     shutil.copytree(site, tmp_path / "site")
     config = json.loads((tmp_path / "site" / "config.json").read_text())
-    with serving(tmp_path / "site") as server:
+    with serving(tmp_path / "site", Isolating) as server:
         page = visit(browser, address(server))
         style = tmp_path / "site" / "style.css"
         style.write_text(style.read_text() + "h1 { letter-spacing: 3px; }")
@@ -531,13 +558,18 @@ def test_a_new_version_takes_the_place_of_the_former(browser, site, tmp_path):
         page.wait_for_selector("#engine[data-on]")
         expect(page.locator("h1")).to_have_css("letter-spacing", "3px")
         assert page.evaluate("caches.keys()") == ["kcolor / another"]
+        # Its worker, too, is isolated, and the network on several cores.
+        asked = [line for line in server.asked if line.endswith(".wasm")]
+        assert asked == ["GET /runtime/wasm/litert_wasm_threaded_internal.wasm"] * 2
+        give(page, PHOTOS / "camera.png")
+        done(page, "camera.png")
         page.context.close()
 
 
-def test_the_server_runs_the_network_where_the_browser_cannot(browser, site, tmp_path, small):
-    """Over the protocol of TensorFlow Serving; of a site without a model, and where there is one that is broken."""
+def test_a_server_runs_the_network_where_the_browser_cannot(browser, site, tmp_path, small):
     shutil.copytree(site, tmp_path / "site")
     config = json.loads((tmp_path / "site" / "config.json").read_text()) | {"predict": "v1/models/small:predict"}
+    (tmp_path / "site" / "config.json").write_text(json.dumps(config))
     (tmp_path / "site" / "model.tflite").write_bytes(b"no model")
 
     class Predicting(Files):
@@ -551,18 +583,27 @@ def test_the_server_runs_the_network_where_the_browser_cannot(browser, site, tmp
             self.end_headers()
             self.wfile.write(body)
 
-    for change in ({"engine": "browser"}, {"engine": "server", "model": None, "version": "another"}):
-        (tmp_path / "site" / "config.json").write_text(json.dumps(config | change))
-        with serving(tmp_path / "site", Predicting) as server:
-            page = visit(browser, address(server))
-            assert "Each is shown to this server" in page.inner_text("#promise")
-            give(page, PHOTOS / "camera.png")
-            expect(done(page, "camera.png").locator(".scene")).to_contain_text("The network took it for")
-            made, _ = downloaded(page, "camera.png")
-            assert [line for line in server.asked if "POST" in line] == ["POST /v1/models/small:predict"]
-            expected = small(photo.read(PHOTOS / "camera.png").rgb8)
-            assert delta_e(pixels(made), expected) < 0.1
-            page.context.close()
+    with serving(tmp_path / "site", Predicting) as server:
+        page = visit(browser, address(server))
+        by_server(page, small)
+        expect(card(page, "camera.png").locator(".scene")).to_contain_text("The network took it for")
+        assert [line for line in server.asked if "POST" in line] == ["POST /v1/models/small:predict"]
+        page.context.close()
+
+
+def test_the_page_of_kcolor_serve(browser, small):
+    with kcolor_serve(Path("small")) as server:
+        page = visit(browser, server.url)
+        by_server(page, small)
+        page.context.close()
+
+
+def by_server(page: Page, small: Colorizer) -> None:
+    assert "Each is shown to this server" in page.inner_text("#promise")
+    give(page, PHOTOS / "camera.png")
+    done(page, "camera.png")
+    made, _ = downloaded(page, "camera.png")
+    assert delta_e(pixels(made), small(photo.read(PHOTOS / "camera.png").rgb8)) < 0.1
 
 
 def test_looks(page, tmp_path):

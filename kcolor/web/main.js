@@ -52,7 +52,7 @@ async function start() {
   /** @type {Config} */
   const config = await response.json();
   page.promise.textContent = config.engine === "browser" ? PRIVATE : SENT;
-  page.about.textContent = `Model ${config.name}, which sees ${config.size} × ${config.size} pixels. Made by kcolor ${config.kcolor ?? ""}`;
+  page.about.textContent = `Model ${config.name}, which sees ${config.size} × ${config.size} pixels; kcolor ${config.kcolor ?? ""}`;
   const kept = await keep(config.version ?? "");
   const engine = await started(config, (progress) => {
     page.engineText.textContent = "Loading the model";
