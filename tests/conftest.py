@@ -70,11 +70,18 @@ def decided(tmp_path, finished) -> Run:
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory, finished) -> Path:
     """All exports of that run, in a folder of the run's name."""
-    from kcolor import export
+    from kcolor import card, export
     from kcolor.colorizer import load_generator
+    from kcolor.export import half, photographs, saved_model, tflite
 
+    generator, real = load_generator(finished.path), photographs.find(finished.path)
+    about = card.of(finished.generator)
+    targets = [saved_model.target(generator), half.target(generator, "tiny", about)]
+    targets += tflite.targets(
+        generator, "tiny", photographs=real, precisions=tflite.PRECISIONS, about=about, licence="MIT", max_delta_e=5.0
+    )
     folder = tmp_path_factory.mktemp("exports") / "tiny"
-    export.export(load_generator(finished.path), folder, list(export.FORMATS), source="a test")
+    export.export(generator, folder, targets, real, source="a test")
     return folder
 
 

@@ -34,7 +34,7 @@ ORDER = [
     ["colorize", "fit", "protocols"],
     ["judge"],
     ["evaluate"],
-    ["export.artifact", "export.photographs"],
+    ["export.artifact", "export.photographs", "export.subpixel"],
     ["export.half", "export.parity", "export.saved_model"],
     ["export.tflite"],
     ["export"],
