@@ -11,7 +11,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
-from command import kcolor, mistake
+from command import Here, mistake
 from made import colour, fill
 from PIL import Image
 
@@ -19,6 +19,7 @@ from kcolor import build, color, export, recipe
 from kcolor.colorizer import load_generator, of
 from kcolor.errors import RunError
 from kcolor.export import half, parity, photographs, tflite
+from kcolor.export.artifact import Target
 
 TFLITE = [f"tiny.{precision}{kind}.tflite" for kind in ("", ".rgb") for precision in tflite.PRECISIONS]
 
@@ -218,21 +219,26 @@ def folder(exported, tmp_path):
     return shutil.copytree(exported, tmp_path / "tiny")
 
 
-def test_what_differs_is_refused_and_the_rest_is_written(generator, real, folder):
+@pytest.fixture
+def again(generator, real, exported) -> Target:
+    """A file that is as it was: what is converted, and takes its time, has been."""
+    (target, *_) = tflite.targets(generator, "tiny", photographs=real, precisions=["float32"])
+    return replace(target, write=lambda path: shutil.copy(exported / target.path, path))
+
+
+def test_what_differs_is_refused_and_the_rest_is_written(generator, real, folder, again):
     """Neither silently, nor half; what was there under its name stays."""
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-    good = half.target(generator, "tiny")
-    bad = replace(good, path="other.keras", limits={"delta_e": 1e-9})
-    with pytest.raises(
-        RunError, match=r"other.keras: differs from Keras by a mean Delta E of .*, more than 1e-09"
-    ) as told:
-        export.export(generator, folder, [bad, good], real, source="another")
+    bad = replace(again, path="other.tflite", limits={"mean_ab": 1e-12})
+    with pytest.raises(RunError, match=r"other.tflite: differs from Keras by .*, not by less than 1e-12; not") as told:
+        export.export(generator, folder, [bad, again], real, source="another")
     assert "\n" not in str(told.value)
-    assert "other.keras" not in entries(folder)
-    assert entries(folder)["tiny.keras"]["source"] == "another"
+    assert "other.tflite" not in entries(folder)
+    assert entries(folder)[again.path]["source"] == "another"
     after = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     assert after.keys() == before.keys()
-    assert {name for name in after if after[name] != before[name]} <= {"tiny.keras", "manifest.json"}
+    # Without what is known of it: the targets here were given no card.
+    assert {name for name in after if after[name] != before[name]} == {"tiny.float32.json", "manifest.json"}
 
 
 def test_parity_sees_a_difference(exported, generator, real):
@@ -262,32 +268,34 @@ def test_what_is_no_artifact(generator, real, tmp_path):
     assert "\n" not in str(told.value)
 
 
-def test_other_weights_replace_all_but_versions(generator, real, folder):
-    version = replace(half.target(generator, "tiny"), path="versions/1.keras", versioned=True)
+def test_other_weights_replace_all_but_versions(generator, real, folder, again):
+    version = replace(again, path="versions/1.tflite", describe=None, versioned=True)
     export.export(generator, folder, [version], real, source="a test")
     assert len(entries(folder)) == 11
     output = generator.get_layer("output_conv")
     kept = output.bias.numpy()
     output.bias.assign(kept + 0.01)
     try:
-        export.export(generator, folder, [half.target(generator, "tiny")], real, source="another")
-        with pytest.raises(RunError, match=r"versions/1.keras: is there already, and a version is never overwritten"):
+        others = replace(again, limits={})
+        export.export(generator, folder, [others], real, source="another")
+        with pytest.raises(RunError, match=r"versions/1.tflite: is there already, and a version is never overwritten"):
             export.export(generator, folder, [version], real, source="another")
     finally:
         output.bias.assign(kept)
-    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "tiny.keras", "versions"]
+    names = ["manifest.json", "tiny.float32.json", "tiny.float32.tflite", "versions"]
+    assert sorted(path.name for path in folder.iterdir()) == names
     found = entries(folder)
     assert {path: entry["source"] for path, entry in found.items()} == {
-        "versions/1.keras": "a test",
-        "tiny.keras": "another",
+        "versions/1.tflite": "a test",
+        "tiny.float32.tflite": "another",
     }
-    assert found["versions/1.keras"]["weights_sha256"] != found["tiny.keras"]["weights_sha256"]
+    assert found["versions/1.tflite"]["weights_sha256"] != found["tiny.float32.tflite"]["weights_sha256"]
 
 
-def test_exporting_again_keeps_the_others(folder, generator, real):
+def test_exporting_again_keeps_the_others(folder, generator, real, again):
     before = entries(folder)
     (folder / "tiny.int8.tflite").unlink()  # by hand: then it is no artifact any more
-    export.export(generator, folder, [half.target(generator, "tiny")], real, source="another")
+    export.export(generator, folder, [again], real, source="another")
     assert entries(folder).keys() == before.keys() - {"tiny.int8.tflite"}
 
 
@@ -363,10 +371,10 @@ def test_sizes_that_are_not_possible(generator, real):
         tflite.targets(generator, "tiny", photographs=real, sizes=[64, 100])
 
 
-def test_the_command(finished, tmp_path):
-    words = ("export", finished.path, "--tflite", "--precision", "int8", "--max-delta-e", "1e-6", "-o", "made")
-    _, error = kcolor(*words, cwd=tmp_path, status=2)
-    assert "tiny.int8.tflite: differs from Keras by a mean Delta E" in mistake(error)
+def test_the_command_tells_what_is_refused(finished, tmp_path, here):
+    words = ("--tflite", "--precision", "dynamic", "--max-delta-e", "1e-6", "-o", "made")
+    _, error = here("export", finished.path, *words, cwd=tmp_path, status=2)
+    assert "tiny.dynamic.tflite: differs from Keras by a mean Delta E" in mistake(error)
     assert "--max-delta-e lets it pass" in error
     assert list((tmp_path / "made" / "tiny").iterdir()) == []
 
@@ -390,6 +398,4 @@ def test_mistakes(finished, tmp_path, here, words, said):
 
 @pytest.fixture
 def here(capsys, monkeypatch):
-    from command import Here
-
     return Here(capsys, monkeypatch)
