@@ -28,13 +28,13 @@ def decode(data: tf.Tensor) -> tf.Tensor:
     def other() -> tf.Tensor:
         return tf.io.decode_image(data, channels=3, expand_animations=False)
 
-    # \C is any byte, also one that is not UTF-8; the padding stands in for what a short file lacks.
-    head = tf.strings.substr(data, 0, 21) + "\0" * 21
-    is_webp = tf.strings.regex_full_match(head, r"RIFF\C{4}WEBP\C*")
-    flags = tf.io.decode_raw(tf.strings.substr(head, 20, 1), tf.uint8)[0]
-    # A moving WebP makes TensorFlow 2.21 write past its buffers; asked for 3 channels, it refuses it.
-    is_moving = tf.strings.regex_full_match(head, r"\C{12}VP8X\C*") & (tf.bitwise.bitwise_and(flags, 2) > 0)
     with tf.device("/cpu:0"):
+        # \C is any byte, also one that is not UTF-8; the padding stands in for what a short file lacks.
+        head = tf.strings.substr(data, 0, 21) + "\0" * 21
+        is_webp = tf.strings.regex_full_match(head, r"RIFF\C{4}WEBP\C*")
+        flags = tf.io.decode_raw(tf.strings.substr(head, 20, 1), tf.uint8)[0]
+        # A moving WebP makes TensorFlow 2.21 write past its buffers; asked for 3 channels, it refuses it.
+        is_moving = tf.strings.regex_full_match(head, r"\C{12}VP8X\C*") & (tf.bitwise.bitwise_and(flags, 2) > 0)
         rgb = tf.cond(tf.io.is_jpeg(data), jpeg, lambda: tf.cond(is_webp & ~is_moving, webp, other))
     return tf.ensure_shape(rgb, (None, None, 3))
 

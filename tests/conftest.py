@@ -69,18 +69,17 @@ def decided(tmp_path, finished) -> Run:
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory, finished) -> Path:
-    """All exports of that run, in a folder of the run's name."""
+    """Exports of that run in all formats, in a folder of the run's name."""
     from kcolor import card, export
     from kcolor.colorizer import load_generator
     from kcolor.export import half, photographs, saved_model, tflite
 
-    generator, real = load_generator(finished.path), photographs.find(finished.path)
-    about = card.of(finished.generator)
-    targets = [saved_model.target(generator), half.target(generator, "tiny", about)]
+    folder = tmp_path_factory.mktemp("exports") / "tiny"
+    generator, real, about = load_generator(finished.path), photographs.find(finished.path), card.of(finished.generator)
+    targets = [saved_model.target(generator, folder, about.classes), half.target(generator, "tiny", about)]
     targets += tflite.targets(
         generator, "tiny", photographs=real, precisions=tflite.PRECISIONS, about=about, licence="MIT", max_delta_e=5.0
     )
-    folder = tmp_path_factory.mktemp("exports") / "tiny"
     export.export(generator, folder, targets, real, source="a test")
     return folder
 
@@ -91,3 +90,21 @@ def published(tmp_path_factory) -> Path:
     from standins import publish
 
     return publish(tmp_path_factory.mktemp("weights"))
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory) -> Path:
+    """A ``.keras`` file; see `serving.tiny`."""
+    from serving import tiny
+
+    return tiny(tmp_path_factory.mktemp("models") / "tiny.keras")
+
+
+@pytest.fixture(scope="session")
+def served(tiny_model):
+    """A process of kcolor serve with that model."""
+    from serving import free_port, serving
+
+    limits = ["--max-body", 4, "--queue", 1000, "--max-pixels", 10_000]
+    with serving(tiny_model, "--grpc-port", free_port(), *limits) as server:
+        yield server

@@ -1,7 +1,6 @@
 """What is exported, loaded and run by processes that have no kcolor."""
 
 import hashlib
-import io
 import json
 import shutil
 import subprocess
@@ -13,10 +12,9 @@ import numpy as np
 import pytest
 from command import Here, mistake
 from made import colour, fill
-from PIL import Image
 
 from kcolor import build, color, export, recipe
-from kcolor.colorizer import load_generator, of
+from kcolor.colorizer import load_generator
 from kcolor.errors import RunError
 from kcolor.export import half, parity, photographs, tflite
 from kcolor.export.artifact import Target
@@ -45,14 +43,14 @@ def entries(folder) -> dict[str, dict]:
 
 def test_the_manifest_tells_of_each_artifact(exported, finished):
     found = entries(exported)
-    assert list(found) == ["saved_model", "tiny.keras", *TFLITE]
+    assert list(found) == ["1", "tiny.keras", *TFLITE]
     assert len({entry["weights_sha256"] for entry in found.values()}) == 1
     for name, entry in found.items():
         path, measured = exported / name, entry["parity"]
         assert entry["photographs"].startswith(f"the run's own, of {finished.manifest}; ")
         assert entry["source"] == "a test"
         assert entry["size"] == 64
-        assert measured.keys() == found["saved_model"]["parity"].keys()
+        assert measured.keys() == found["1"]["parity"].keys()
         assert measured["photographs"] == 16
         for field, limit in entry["limits"].items():
             assert 0 <= measured[field] < limit
@@ -70,62 +68,14 @@ def test_the_manifest_tells_of_each_artifact(exported, finished):
     assert found[TFLITE[1]]["bytes"] < 0.7 * found[TFLITE[0]]["bytes"]
     assert {path.name for path in exported.iterdir()} == {
         *found,
-        "manifest.json",
+        *("manifest.json", "serving"),
         *(name.replace(".tflite", ".json") for name in TFLITE),
     }
 
 
-def test_serving_default_takes_photos_and_gives_photos(exported, generator, tmp_path):
-    """By tensor names in a session, as TensorFlow Serving does it."""
-    photos = {"a.png": colour(50), "b.jpg": colour(120, 1), "c.webp": colour(33, 2).resize((40, 20))}
-    for name, picture in photos.items():
-        picture.save(tmp_path / name)
-    (tmp_path / "d.png").write_bytes((tmp_path / "a.png").read_bytes())
-    code = """
-import sys, numpy as np, tensorflow as tf
-from pathlib import Path
-model, folder = sys.argv[1:]
-names = ["a.png", "b.jpg", "c.webp"]
-with tf.compat.v1.Session(graph=tf.Graph()) as session:
-    meta = tf.compat.v1.saved_model.load(session, ["serve"], model)
-    signature = meta.signature_def["serving_default"]
-    (given,), (made,) = signature.inputs.values(), signature.outputs.values()
-    assert list(signature.inputs) == ["image_bytes"] and list(signature.outputs) == ["colorized_bytes"]
-    run = lambda batch: session.run(made.name, {given.name: batch})
-    for name, data in zip(names, run([Path(folder, name).read_bytes() for name in names])):
-        Path(folder, name + ".made").write_bytes(data)
-    assert len(run([])) == 0
-    try:
-        run([b"not a picture"])
-    except tf.errors.InvalidArgumentError:
-        pass
-    else:
-        sys.exit("took what is no picture")
-sys.exit("kcolor" in sys.modules)
-"""
-    in_a_fresh_process(code, exported / "saved_model", tmp_path)
-    for name in photos:
-        made = Image.open(io.BytesIO((tmp_path / f"{name}.made").read_bytes()))
-        assert made.format == "PNG"
-        with Image.open(tmp_path / name) as picture:
-            expected = of(generator)(picture.convert("RGB"))
-        assert np.abs(np.asarray(made).astype(int) - np.asarray(expected).astype(int)).max() <= 1, name
-
-
 def test_weights_are_stored_once(exported, generator):
-    (data,) = (exported / "saved_model" / "variables").glob("variables.data-*")
+    (data,) = (exported / "1" / "variables").glob("variables.data-*")
     assert data.stat().st_size == pytest.approx(4 * generator.count_params(), rel=0.1)
-
-
-def test_ab_takes_any_batch(exported, tmp_path):
-    code = """
-import sys, tensorflow as tf
-ab = tf.saved_model.load(sys.argv[1]).signatures["ab"]
-for n in (1, 3):
-    out = ab(l=tf.zeros((n, 64, 64, 1)))["ab"]
-    assert out.shape == (n, 64, 64, 2) and out.dtype == tf.float32, out
-"""
-    in_a_fresh_process(code, exported / "saved_model")
 
 
 def test_tflite_is_static_of_builtin_operations_and_described(exported):
@@ -282,10 +232,11 @@ def test_other_weights_replace_all_but_versions(generator, real, folder, again):
             export.export(generator, folder, [version], real, source="another")
     finally:
         output.bias.assign(kept)
-    names = ["manifest.json", "tiny.float32.json", "tiny.float32.tflite", "versions"]
+    names = ["1", "manifest.json", "serving", "tiny.float32.json", "tiny.float32.tflite", "versions"]
     assert sorted(path.name for path in folder.iterdir()) == names
     found = entries(folder)
     assert {path: entry["source"] for path, entry in found.items()} == {
+        "1": "a test",
         "versions/1.tflite": "a test",
         "tiny.float32.tflite": "another",
     }

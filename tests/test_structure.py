@@ -17,9 +17,22 @@ ORDER = [
     ["photo.photograph", "photo.tiff"],
     ["photo.decoding"],
     ["photo.encoding"],
-    ["bundled", "color", "figures", "image", "photo", "pictures", "recipe", "run", "upsample", "weights"],
+    [
+        "bundled",
+        "color",
+        "figures",
+        "header",
+        "image",
+        "photo",
+        "pictures",
+        "recipe",
+        "run",
+        "upsample",
+        "versions",
+        "weights",
+    ],
     ["evaluation", "given", "join", "survey"],
-    ["dataset", "losses", "manifest", "networks"],
+    ["dataset", "losses", "manifest", "networks", "signatures"],
     ["metrics.base"],
     ["metrics.colourfulness", "metrics.delta_e", "metrics.fid", "metrics.lpips", "metrics.psnr", "metrics.ssim"],
     ["metrics"],
@@ -31,13 +44,21 @@ ORDER = [
     ["pages"],
     ["checkpoint", "colorizer", "jobs", "outcomes"],
     ["callbacks", "build"],
-    ["colorize", "fit", "protocols"],
+    ["client", "colorize", "fit", "protocols"],
     ["judge"],
     ["evaluate"],
     ["export.artifact", "export.photographs", "export.subpixel"],
-    ["export.half", "export.parity", "export.saved_model"],
+    ["export.parity", "export.serving"],
+    ["export.half", "export.saved_model"],
     ["export.tflite"],
     ["export"],
+    ["serve"],
+    ["serve.listening", "serve.memory", "serve.meters", "serve.refusal"],
+    ["serve.model"],
+    ["serve.batching", "serve.bodies", "serve.rest"],
+    ["serve.app"],
+    ["serve.rpc"],
+    ["serve.server"],
     ["cli.common", "cli.progress", "cli.recipes"],
     [
         "cli.colorize",
@@ -46,6 +67,7 @@ ORDER = [
         "cli.export",
         "cli.fit",
         "cli.prepare",
+        "cli.serve",
         "cli.weights",
     ],
     ["cli"],
@@ -92,7 +114,8 @@ def test_only_build_knows_recipe_and_objects():
 
 
 @pytest.mark.parametrize(
-    "name", ["bundled", "card", "cli", "compare", "manifest", "pages", "photo", "recipe", "run", "weights"]
+    "name",
+    ["bundled", "card", "cli", "compare", "manifest", "pages", "photo", "recipe", "run", "serve.listening", "weights"],
 )
 def test_what_is_to_start_quickly_does_without_tensorflow(name):
     code = f"import sys, kcolor.{name}; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"

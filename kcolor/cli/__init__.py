@@ -13,6 +13,7 @@ from kcolor.cli.export import export
 from kcolor.cli.fit import fit
 from kcolor.cli.prepare import prepare
 from kcolor.cli.recipes import recipes
+from kcolor.cli.serve import serve
 from kcolor.cli.weights import weights
 from kcolor.errors import KcolorError
 
@@ -28,7 +29,7 @@ def cli() -> None:
     """Colour black-and-white photographs: train, use and export a colorizer."""
 
 
-for command in (recipes, prepare, fit, colorize, export, evaluate, compare, weights):
+for command in (recipes, prepare, fit, colorize, export, evaluate, compare, serve, weights):
     cli.add_command(command)
 
 

@@ -53,6 +53,7 @@ class _List(click.ParamType):
     help="Folder or manifest of real photos to compare and calibrate on; default the run's own, or scikit-image's.",
 )
 @click.option("--max-delta-e", type=click.FloatRange(min=0, min_open=True), help="What dynamic and int8 may differ by.")
+@click.option("--max-pixels", type=click.IntRange(min=1), help="Of --saved-model: a larger photo is refused.")
 @click.option("--licence", help="Of the weights, for the JSON beside a .tflite.")
 @click.option("-o", "output", type=click.Path(path_type=Path), default="exports", show_default=True)
 @click.option("--name", help="Of the folder in it; default the run's.")
@@ -65,6 +66,7 @@ def export(
     sizes: tuple[int, ...] | None,
     data: Path | None,
     max_delta_e: float | None,
+    max_pixels: int | None,
     licence: str | None,
     output: Path,
     name: str | None,
@@ -74,6 +76,8 @@ def export(
 
     if not (saved_model or tflite or half):
         raise click.UsageError("say what to export: --saved-model, --tflite, --half, or several")
+    if max_pixels and not saved_model:
+        raise click.UsageError("--max-pixels: only with --saved-model")
     only = {"--precision": precisions, "--size": sizes, "--max-delta-e": max_delta_e, "--licence": licence}
     if stray := [option for option, value in only.items() if value is not None and not tflite]:
         raise click.UsageError(f"{', '.join(stray)}: only with --tflite")
@@ -90,7 +94,11 @@ def export(
     photographs = real.find(chosen, data, on_fallback=lambda why: click.echo(f"note: {why}", err=True))
     folder = output / (name or verb.default_name(chosen))
     file = run.Run(chosen).generator if chosen.is_dir() else chosen
-    targets = [saved.target(generator)] if saved_model else []
+    about = card.of(file)
+    targets = []
+    if saved_model:
+        more = {"max_pixels": max_pixels} if max_pixels else {}
+        targets.append(saved.target(generator, folder, about.classes, **more))
     if tflite:
         targets += lite.targets(
             generator,
@@ -98,19 +106,19 @@ def export(
             photographs=photographs,
             precisions=precisions or ("float32", "float16"),
             sizes=sizes or (),
-            about=card.of(file),
+            about=about,
             licence=licence or ("Apache-2.0" if chosen.parent == bundled.FOLDER else ""),
             max_delta_e=max_delta_e or lite.MAX_DELTA_E,
         )
     if half:
         with phases() as on_progress:
-            about = scenes.card_of(
+            described = scenes.card_of(
                 file,
                 generator,
                 on_missing=lambda why: click.echo(f"without the averages that --scene needs: {why}", err=True),
                 on_progress=partial(on_progress, "averages of scenes"),
             )
-        targets.append(half_precision.target(generator, folder.name, about))
+        targets.append(half_precision.target(generator, folder.name, described))
 
     def tell(artifact: "Artifact") -> None:
         parity = artifact.parity

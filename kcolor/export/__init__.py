@@ -169,6 +169,8 @@ def _put(target: Target, artifact: Artifact, making: Path, folder: Path) -> None
     else:
         with files.replacing(path) as temporary:
             (making / artifact.path).rename(temporary)
+    if target.settle:
+        target.settle(folder)
     if target.describe:
         files.write_text(folder / artifact.metadata, json.dumps(target.describe(artifact), indent=2) + "\n")
 

@@ -116,7 +116,7 @@ class _Graph:
             with tempfile.TemporaryDirectory(dir=folder) as temporary:
                 source, given = Path(temporary, "saved_model"), Path(temporary, "given.npy")
                 quick = subpixel.without_transposed(self.generator)
-                saved_model.write(quick, source, {self.kind: _SIGNATURES[self.kind](quick)})
+                saved_model.write_functions(quick, source, {self.kind: _SIGNATURES[self.kind](quick)})
                 if "int8" in self.precisions:
                     rgb = self.photographs.to_calibrate(size)
                     np.save(given, color.lightness(rgb).numpy() if self.kind == "ab" else rgb)

@@ -1,0 +1,84 @@
+"""The verb: one model behind the doors, until it is told to stop."""
+
+import gc
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import uvicorn
+
+from kcolor.serve import app, model
+from kcolor.serve.batching import Batcher
+from kcolor.serve.bodies import Bodies
+from kcolor.serve.meters import Meters
+
+
+def serve(
+    path: Path,
+    listening: socket.socket,
+    *,
+    name: str | None = None,
+    max_body: int = 32 << 20,
+    max_pixels: int | None = None,
+    queue: int = 128,
+    batch: int = 8,
+    workers: int = 2,
+    timeout: float = 60.0,
+    grpc: tuple[str, int] | None = None,
+    on_ready: Callable[[model.Model], None] = lambda served: None,
+) -> None:
+    """Serve a model until SIGTERM or SIGINT; what has been accepted by then is answered.
+
+    Args:
+        path: As for `kcolor.serve.model.load`.
+        listening: As from `kcolor.serve.listening.listen`; closed in the end.
+        name: Of the model, in the API's addresses.
+        max_body: Bytes of a request; all that are read at once may be four times as large.
+        max_pixels: Of a photo.
+        queue: Pictures that may wait for their turn.
+        batch: Pictures that a worker computes at once.
+        workers: Threads that compute.
+        timeout: Seconds that a request may take.
+        grpc: Host and port for gRPC, where it is wanted.
+        on_ready: Called when requests are answered.
+
+    Raises:
+        RunError: The model cannot be loaded, or gRPC's address cannot be had.
+    """
+    with listening, ExitStack() as doors:
+        served = model.load(path, name=name, max_pixels=max_pixels)
+        model.warm(served)
+        # What is there now stays. To go through it for garbage takes most of the time of reading a long request.
+        gc.collect()
+        gc.freeze()
+        meters = Meters()
+        batcher = Batcher(workers=workers, max_batch=batch, max_queue=queue, on_batch=meters.batch)
+        doors.callback(batcher.close)
+        serving = app.Serving(served, batcher, meters, Bodies(max_body, 4 * max_body), timeout)
+        if grpc:
+            from kcolor.serve import rpc
+
+            doors.enter_context(rpc.listening(serving, *grpc))
+        config = uvicorn.Config(
+            app.create(serving),
+            # h11 hangs up on who still sends when it is refused, and the refusal is lost.
+            http="httptools",
+            ws="none",
+            access_log=False,
+            log_level="warning",
+            server_header=False,
+            timeout_graceful_shutdown=int(timeout) + 5,
+        )
+        server = uvicorn.Server(config)
+
+        def stop(*_: object) -> None:
+            server.should_exit = True
+
+        # uvicorn has handlers of its own, but raises the signal again once it has ended; who was told to stop, and
+        # did, has not failed.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stop)
+        on_ready(served)
+        server.run(sockets=[listening])

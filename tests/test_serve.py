@@ -1,0 +1,249 @@
+"""The server: limits, time-outs, hang-ups, many at once, starting and stopping; over real sockets."""
+
+import http.client
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from serving import Gate, around, ask, b64, jpeg, png, pool, serving
+
+from kcolor.errors import RunError
+from kcolor.serve import app, model
+
+PREDICT = "/v1/models/double:predict"
+
+
+@pytest.fixture
+def gate():
+    gate = Gate()
+    yield gate
+    gate.open.set()
+
+
+def send(url: str, head: str, *parts: bytes) -> bytes:
+    """What comes back for a request written by hand, until the server hangs up."""
+    address = urlsplit(url)
+    with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
+        connection.sendall(head.replace("\n", "\r\n").encode() + b"\r\n\r\n")
+        for part in parts:
+            connection.sendall(part)
+        reply = b""
+        while data := connection.recv(65536):
+            reply += data
+        return reply
+
+
+def wait_until(condition) -> None:
+    until = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+
+def waiting(url: str) -> int:
+    page = pool.request("GET", f"{url}/metrics").data.decode()
+    return int(float(re.search(r"^kcolor_rows_waiting (\S+)$", page, re.MULTILINE)[1]))
+
+
+def test_more_than_the_queue_holds_is_refused(gate):
+    with around(gate) as url, ThreadPoolExecutor(2) as threads:
+        first = threads.submit(ask, url + PREDICT, {"instances": [1]})
+        assert gate.entered.acquire(timeout=10)
+        second = threads.submit(ask, url + PREDICT, {"instances": [2, 3, 4, 5]})
+        wait_until(lambda: waiting(url) == 4)
+        full = pool.request("POST", url + PREDICT, json={"instances": [6]})
+        assert full.status == 429
+        assert full.json() == {"error": "4 rows are waiting already; try again later"}
+        assert full.headers["Retry-After"] == "1"
+        status, said = ask(url + PREDICT, {"instances": [1] * 5})
+        assert (status, said["error"]) == (400, "5 rows in one call, of which this server takes 4; send them apart")
+        gate.open.set()
+        assert first.result() == (200, {"predictions": [2.0]})
+        assert second.result() == (200, {"predictions": [4.0, 6.0, 8.0, 10.0]})
+
+
+def test_a_time_out_is_told_and_what_has_waited_too_long_is_not_computed(gate):
+    with around(gate, timeout=0.3) as url:
+        with ThreadPoolExecutor(2) as threads:
+            answers = list(threads.map(lambda i: ask(url + PREDICT, {"instances": [i]}), range(2)))
+        assert [status for status, _ in answers] == [504, 504]
+        assert "no answer within the time" in answers[0][1]["error"]
+        gate.open.set()
+        assert ask(url + PREDICT, {"instances": [9]})[0] == 200
+        assert len(gate.given) == 2  # the first, which was begun, and the last
+
+
+def test_what_a_client_who_hung_up_wanted_is_not_computed(gate):
+    with around(gate) as url, ThreadPoolExecutor(1) as threads:
+        first = threads.submit(ask, url + PREDICT, {"instances": [1]})
+        assert gate.entered.acquire(timeout=10)
+        client = http.client.HTTPConnection(urlsplit(url).netloc)
+        client.request("POST", PREDICT, json.dumps({"instances": [2, 3]}))
+        wait_until(lambda: waiting(url) == 2)
+        client.close()
+        wait_until(lambda: 'code="499"' in pool.request("GET", f"{url}/metrics").data.decode())
+        gate.open.set()
+        assert first.result()[0] == 200
+        assert ask(url + PREDICT, {"instances": [4]}) == (200, {"predictions": [8.0]})
+        assert gate.given == [[1], [4]]
+
+
+def test_bodies_that_are_too_large_are_refused_before_they_are_read(gate):
+    with around(gate) as url:
+        head = f"POST {PREDICT} HTTP/1.1\nHost: x\nConnection: close\n"
+        reply = send(url, f"{head}Content-Length: 300000000\nExpect: 100-continue")
+        assert reply.startswith(b"HTTP/1.1 413")
+        assert b"larger than 10,000 bytes; send fewer or smaller pictures" in reply
+        reply = send(url, f"{head}Transfer-Encoding: chunked", *[b"800\r\n" + b" " * 2048 + b"\r\n"] * 5)
+        assert reply.startswith(b"HTTP/1.1 413")
+        status, said = ask(url + PREDICT, method="POST", body=b"\0" * 20_000_000)
+        assert status == 413
+        assert "10,000" in said["error"]
+
+
+def test_all_bodies_together_are_bounded(gate):
+    gate.open.set()
+    with around(gate) as url:
+        address = urlsplit(url)
+        head = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\n".encode()
+        others = [socket.create_connection((address.hostname, address.port)) for _ in range(5)]
+        for other in others:
+            other.sendall(head + b" " * 9000)
+        assert others[-1].recv(20).startswith(b"HTTP/1.1 429")
+        for other in others:
+            other.close()
+        wait_until(lambda: ask(url + PREDICT, {"instances": [1] + [0] * 3})[0] == 200)
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(gate):
+    with around(gate, timeout=0.2) as url:
+        reply = send(url, f"POST {PREDICT} HTTP/1.1\nHost: x\nContent-Length: 100", b'{"instances":')
+        assert reply.startswith(b"HTTP/1.1 408")
+        assert b"the body took longer than 0.2 s" in reply
+        assert gate.given == []
+
+
+def test_compressed_bodies_are_refused(gate):
+    with around(gate) as url:
+        status, said = ask(url + PREDICT, {"instances": [1]}, headers={"Content-Encoding": "gzip"})
+        assert status == 415
+        assert "without a Content-Encoding" in said["error"]
+
+
+def test_each_gets_its_own_answer(served):
+    """Many clients at once, each with photos of sizes and shades of its own; compared with the answer to it alone."""
+    photos = [png(20 + i, i) for i in range(12)]
+    url = f"{served.url}/v1/models/tiny:predict"
+
+    def colour(i: int) -> str:
+        status, said = ask(url, {"instances": [b64(photos[i % 12])]})
+        assert status == 200
+        return said["predictions"][0]["b64"]
+
+    alone = [colour(i) for i in range(12)]
+    assert len(set(alone)) == 12
+    with ThreadPoolExecutor(24) as threads:
+        together = list(threads.map(colour, range(120)))
+    assert together == [alone[i % 12] for i in range(120)]
+    rows = re.search(r"kcolor_batch_rows_sum (\S+)", pool.request("GET", f"{served.url}/metrics").data.decode())
+    assert float(rows[1]) >= 132
+
+
+def test_a_thousand_pictures_in_one_call_and_memory_comes_back(served):
+    url = f"{served.url}/v1/models/tiny:predict"
+    photos = [jpeg(16, i) for i in range(10)]
+    status = Path(f"/proc/{served.process.pid}/status")
+
+    def resident() -> float:
+        return int(re.search(r"VmRSS:\s+(\d+) kB", status.read_text())[1]) / 1024
+
+    ask(url, {"instances": [b64(photos[0])] * 100})
+    before = resident()
+    code, said = ask(url, {"instances": [b64(photo) for photo in photos] * 100})
+    assert code == 200
+    assert len(said["predictions"]) == 1000
+    assert said["predictions"][0] == said["predictions"][990] != said["predictions"][1]
+    assert ask(url, {"instances": ["x"] * 1001})[0] == 400
+    assert ask(url, method="POST", body=b'{"instances": [' * 250_000)[0] == 400
+    assert ask(url, method="POST", body=b"\0" * 300_000_000)[0] == 413
+    wait_until(lambda: resident() < before + 40)
+
+
+def test_the_page_and_what_stands_beside_it(served):
+    said = pool.request("GET", f"{served.url}/config.json").json()
+    assert said == {
+        "name": "tiny",
+        "size": 64,
+        "engine": "server",
+        "predict": "v1/models/tiny:predict",
+        "classes": ["forest", "sea", "street"],
+    }
+    page = pool.request("GET", served.url + "/")
+    assert page.status == 200
+    assert page.headers["Content-Type"].startswith("text/html")
+    assert pool.request("GET", f"{served.url}/healthz").json() == {"status": "ok", "model": "tiny"}
+    status, said = ask(f"{served.url}/nowhere", method="GET")
+    assert (status, said["error"]) == (404, "nothing is at /nowhere; the API is at /v1/models/tiny")
+
+
+def test_the_page_is_served_where_there_is_one(tmp_path, monkeypatch, gate):
+    (tmp_path / "index.html").write_text("<p>the page")
+    (tmp_path / "page.js").write_text("1")
+    monkeypatch.setattr(app, "WEB", tmp_path)
+    monkeypatch.setattr(app.create, "__kwdefaults__", {"web": tmp_path})
+    with around(gate) as url:
+        assert pool.request("GET", url + "/").data == b"<p>the page"
+        assert "javascript" in pool.request("GET", f"{url}/page.js").headers["Content-Type"]
+        assert pool.request("GET", f"{url}/config.json").json()["name"] == "double"
+        assert pool.request("GET", f"{url}/../serve/app.py").status == 404
+
+
+def test_sigterm_ends_it_once_what_was_accepted_is_answered(tiny_model):
+    with serving(tiny_model, "--workers", 1, "--batch", 1) as server:
+        url = f"{server.url}/v1/models/tiny:predict"
+        # Too much to be done before the signal comes.
+        document = {"instances": [b64(png(256))] * 4}
+        with ThreadPoolExecutor(4) as threads:
+            answers = [threads.submit(ask, url, document) for _ in range(4)]
+            wait_until(lambda: waiting(server.url) >= 8)
+            server.process.send_signal(signal.SIGTERM)
+            assert [answer.result()[0] for answer in answers] == [200] * 4
+        assert server.process.wait(20) == 0
+        assert server.process.stderr.read() == ""
+        with pytest.raises(OSError):
+            socket.create_connection(urlsplit(server.url).netloc.split(":"))
+
+
+def test_a_port_in_use_is_one_line(tiny_model, served):
+    port = urlsplit(served.url).port
+    done = subprocess.run(
+        [sys.executable, "-m", "kcolor", "serve", tiny_model, "--port", str(port)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == (f"kcolor: 127.0.0.1:{port}: Address already in use; choose another --port or --host\n")
+
+
+def test_what_cannot_be_served(tmp_path):
+    (tmp_path / "model.tflite").write_bytes(b"")
+    with pytest.raises(RunError, match=r"a .tflite takes no photos; serve the run"):
+        model.load(tmp_path / "model.tflite")
+    with pytest.raises(RunError, match="no such run or model"):
+        model.load(tmp_path / "none")
+    (tmp_path / "3").mkdir()
+    (tmp_path / "3" / "saved_model.pb").write_bytes(b"x")
+    with pytest.raises(RunError, match="not a SavedModel of kcolor export"):
+        model.load(tmp_path)
+    with pytest.raises(RunError, match="keeps the limit of pixels"):
+        model.load(tmp_path, max_pixels=5)
