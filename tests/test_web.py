@@ -154,6 +154,15 @@ def drop(page: Page, name: str, content: bytes) -> None:
     page.evaluate(script, [name, list(content)])
 
 
+def paste(page: Page, name: str, content: bytes) -> None:
+    script = """([name, bytes]) => {
+        const clipboardData = new DataTransfer();
+        clipboardData.items.add(new File([new Uint8Array(bytes)], name, { type: "text/plain" }));
+        document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true }));
+    }"""
+    page.evaluate(script, [name, list(content)])
+
+
 def downloaded(page: Page, name: str, kind: str = "png") -> tuple[bytes, str]:
     photograph = card(page, name)
     photograph.locator("select").select_option(kind)
@@ -222,18 +231,14 @@ def test_the_service_worker_keeps_what_the_page_is_made_of():
 
 def test_modules_of_the_page_read_one_way():
     (listed,) = re.findall(r"^    (header .*?\n)\n", (DOCS / "design.md").read_text(), re.DOTALL | re.MULTILINE)
-    rank = {
-        name: i for i, line in enumerate(listed.splitlines()) for name in re.split(r"\s{3,}", line.strip())[0].split()
-    }
+    order = [re.split(r"\s{3,}", line.strip())[0].split() for line in listed.splitlines()]
+    rank = {name: place for place, names in enumerate(order) for name in names}
     assert {f"{name}.js" for name in rank} == {path.name for path in web.PAGE.glob("*.js")}
     for name, place in rank.items():
-        imported = re.findall(r"(?:from|import\() ?\"\./([\w-]+)\.js\"", (web.PAGE / f"{name}.js").read_text())
-        assert [other for other in imported if rank[other] >= place and other not in types_of(name)] == [], name
-
-
-def types_of(name: str) -> set[str]:
-    """What a module reads for its types alone."""
-    return set(re.findall(r"@import .* from \"\./([\w-]+)\.js\"", (web.PAGE / f"{name}.js").read_text()))
+        # What is read for its types alone stands in a comment.
+        code = re.sub(r"^ \*.*$", "", (web.PAGE / f"{name}.js").read_text(), flags=re.MULTILINE)
+        imported = re.findall(r"(?:from |import\()\"\./([\w-]+)\.js\"", code)
+        assert [other for other in imported if rank[other] >= place] == [], name
 
 
 def test_the_page_names_no_other_host():
@@ -445,6 +450,24 @@ def test_saturation(page):
     assert photograph.locator("output").inner_text() == "0 %"
     made = pixels(downloaded(page, "c.png")[0]).astype(int)
     assert (made.max(axis=-1) - made.min(axis=-1)).max() <= 1
+
+
+def test_what_is_pasted_and_called_by_a_wrong_name(page):
+    paste(page, "p.txt", encoded(colour(50), "WEBP"))
+    done(page, "p.txt")
+    made, name = downloaded(page, "p.txt")
+    assert name == "p-coloured.png" and pixels(made).shape == (50, 50, 3)
+
+
+def test_removing_leads_the_keyboard_on(page):
+    for name in ("a.png", "b.png"):
+        give(page, {"name": name, "mimeType": "image/png", "buffer": encoded(colour(30), "PNG")})
+    done(page, "b.png")
+    for focused in ("li", "button"):
+        page.locator(".remove").first.focus()
+        page.keyboard.press("Enter")
+        assert page.evaluate("document.activeElement.localName") == focused
+    assert page.evaluate("document.activeElement.id") == "choose"
 
 
 def test_transparency_is_kept(page):

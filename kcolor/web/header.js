@@ -37,6 +37,16 @@ export function inspect(bytes) {
   return header;
 }
 
+/**
+ * A file by what it is, and not by what its name says, which some browsers would rather believe.
+ *
+ * @param {Blob} file
+ * @param {string} format As of its header.
+ */
+export function typed(file, format) {
+  return file.slice(0, file.size, `image/${format}`);
+}
+
 /** @param {Uint8Array} bytes @returns {Header} */
 function read(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

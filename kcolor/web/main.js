@@ -9,7 +9,7 @@
 import { asking } from "./ask.js";
 import { card } from "./card.js";
 import { started } from "./engine.js";
-import { PhotoError } from "./header.js";
+import { PhotoError, typed } from "./header.js";
 import { keep } from "./offline.js";
 
 // Photographs that are taken in one go: more would be a page that nobody can look through.
@@ -152,7 +152,7 @@ class Photo {
       speak(`${this.name} is in colour. ${pale}${scene}`);
     } catch (error) {
       const { message } = /** @type {Error} */ (error);
-      this.card.failed(error instanceof PhotoError ? message : `could not be coloured: ${message}.`);
+      this.card.failed(error instanceof PhotoError ? message : `could not be coloured: ${message}. Reload the page, and try it again.`);
       speak(`${this.name} could not be coloured.`);
     }
   }
@@ -171,8 +171,9 @@ class Photo {
    */
   async #download(format, saturation, onProgress) {
     const { config } = await ready;
-    const { alpha } = this.#known();
-    const given = { file: this.file, colours: this.#colours, saturation, format, alpha, note: config.note ?? "" };
+    const { alpha, format: from } = this.#known();
+    const file = typed(this.file, from);
+    const given = { file, colours: this.#colours, saturation, format, alpha, note: config.note ?? "" };
     const picture = await ask("colour", given, onProgress);
     const link = document.createElement("a");
     link.href = URL.createObjectURL(picture);
@@ -196,8 +197,8 @@ function guessed(logits, classes) {
   const [first, second] = shares
     .map((share, i) => ({ name: classes[i], percent: Math.round((100 * share) / total) }))
     .sort((one, other) => other.percent - one.percent);
-  const next = second && second.percent >= 20 ? `, or ${second.name} (${second.percent} %)` : "";
-  return `The network took it for: ${first.name} (${first.percent} %)${next}.`;
+  const next = second && second.percent >= 20 ? `, or ${second.name} (${second.percent}\u00a0%)` : "";
+  return `The network took it for: ${first.name} (${first.percent}\u00a0%)${next}.`;
 }
 
 /** @param {Float32Array} ab @returns {number} Its mean chroma, in CIE units. */

@@ -6,7 +6,7 @@
  */
 
 import { answer } from "./answer.js";
-import { inspect, MAX_BYTES, PhotoError } from "./header.js";
+import { inspect, MAX_BYTES, PhotoError, typed } from "./header.js";
 import { joiner } from "./join.js";
 import { jpegWriter } from "./jpeg.js";
 import { lightness, lightnessBetween } from "./lab.js";
@@ -39,9 +39,8 @@ async function see({ file, size }, tell) {
     const [bytes, most] = [file.size, MAX_BYTES].map((n) => Math.round(n / 1e6).toLocaleString("en"));
     throw new PhotoError(`has ${bytes} MB; files of up to ${most} MB are coloured here.`);
   }
-  const bytes = new Uint8Array(await readable(file));
-  const { format } = inspect(bytes);
-  const bitmap = await decoded(new Blob([bytes], { type: `image/${format}` }), format);
+  const { format } = inspect(new Uint8Array(await readable(file)));
+  const bitmap = await decoded(typed(file, format), format);
   try {
     const { width, height } = bitmap;
     const shrinking = shrinker(height, width, size, size, 3);
