@@ -407,7 +407,7 @@ def test_a_photograph_that_lies_on_its_side(page, small):
     made, _ = downloaded(page, "rocket.jpg")
     expected = small(photo.decode(content, "rocket.jpg").rgb8)
     assert expected.shape == (*upright.size[::-1], 3)
-    assert delta_e(pixels(made), expected) < 0.5
+    assert delta_e(pixels(made), expected) < 0.1
     made, name = downloaded(page, "rocket.jpg", "jpeg")
     assert name == "rocket-coloured.jpg"
     assert delta_e(pixels(made), expected) < 2

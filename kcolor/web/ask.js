@@ -2,7 +2,9 @@
 
 import { PhotoError } from "./header.js";
 
-/** @typedef {(operation: string, given: object, onProgress?: (progress: number) => void) => Promise<any>} Ask */
+/** @typedef {{ resolve: (value: any) => void, reject: (error: Error) => void, onProgress?: Progress }} Waiting */
+/** @typedef {(progress: number) => void} Progress How much is done, 0 to 1. */
+/** @typedef {(operation: string, given: object, onProgress?: Progress) => Promise<any>} Ask */
 
 /**
  * @param {() => Worker} start
@@ -12,7 +14,7 @@ export function asking(start) {
   /** @type {Worker | null} */
   let worker = null;
   let last = 0;
-  /** @type {Map<number, { resolve: (value: any) => void, reject: (error: Error) => void, onProgress?: (p: number) => void }>} */
+  /** @type {Map<number, Waiting>} */
   const waiting = new Map();
 
   function running() {

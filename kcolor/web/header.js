@@ -64,7 +64,8 @@ function read(bytes) {
     throw error;
   }
   if (/^(II\*\0|MM\0\*)/.test(text(bytes, 0, 4))) {
-    throw new PhotoError("is a TIFF, which browsers do not read. Save it as PNG or JPEG, or colour it with kcolor colorize.");
+    const instead = "Save it as PNG or JPEG, or colour it with kcolor colorize.";
+    throw new PhotoError(`is a TIFF, which browsers do not read. ${instead}`);
   }
   throw new PhotoError(`is not a photograph that can be read here: ${READ}.`);
 }
@@ -115,7 +116,7 @@ function webp(view, bytes) {
   return { format: "webp", width: view.getUint16(26, true) & 0x3fff, height: view.getUint16(28, true) & 0x3fff };
 }
 
-/** @param {DataView} view @param {Uint8Array} bytes @returns {Header} Of AVIF and HEIC, whose box `ispe` tells the size. */
+/** @param {DataView} view @param {Uint8Array} bytes @returns {Header} Of AVIF and HEIC: their box `ispe` tells the size. */
 function heif(view, bytes) {
   const brand = text(bytes, 8, 4);
   if (!/^(avi|mif|msf|hei|hev)/.test(brand)) {

@@ -22,7 +22,7 @@ import { blend, CUBIC, enlarging, LINEAR, plan } from "./upsample.js";
  * @param {number} saturation What chroma is multiplied by.
  * @param {number} height Of the photograph.
  * @param {number} width
- * @returns {(pixels: Uint8ClampedArray, first: number) => void} Colours whole rows of RGBA, from row `first` on, in place.
+ * @returns {(pixels: Uint8ClampedArray, first: number) => void} Colours rows of RGBA, from row `first` on, in place.
  */
 export function joiner({ size, ab, guide }, saturation, height, width) {
   const small = planes(size, size, 2, ab.map((value) => saturation * value));

@@ -31,10 +31,10 @@ const LINEAR = Float64Array.from({ length: 256 }, (_, level) => withoutGamma(lev
 /** `l` of the 256 greys. */
 const GREYS = Float64Array.from(LINEAR, (linear) => lightnessOfY((YR + YG + YB) * linear));
 
-// From a value without gamma to the level it is rounded to: a table that is never too high, and where the next one begins.
+// From a value without gamma to the level it is rounded to: a table that is never too high, and where each level ends.
 const STEPS = 4096;
-const NEXT = Float64Array.from({ length: 256 }, (_, level) => (level < 255 ? withoutGamma((level + 0.5) / 255) : Infinity));
-const LEVELS = Uint8Array.from({ length: STEPS + 1 }, (_, step) => NEXT.findIndex((next) => step / STEPS < next));
+const ENDS = Float64Array.from(LINEAR, (_, level) => (level < 255 ? withoutGamma((level + 0.5) / 255) : Infinity));
+const LEVELS = Uint8Array.from({ length: STEPS + 1 }, (_, step) => ENDS.findIndex((end) => step / STEPS < end));
 
 /**
  * The lightness of a pixel.
@@ -102,7 +102,7 @@ function level(linear) {
   if (!(linear > 0)) return 0;
   if (linear >= 1) return 255;
   let found = LEVELS[(linear * STEPS) | 0];
-  while (linear >= NEXT[found]) found++;
+  while (linear >= ENDS[found]) found++;
   return found;
 }
 

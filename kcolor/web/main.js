@@ -42,7 +42,8 @@ listen();
 ready.catch((error) => {
   page.engineText.textContent = "";
   page.engineProgress.hidden = true;
-  say(`Photographs cannot be coloured here: ${error.message}. Reload the page; if that does not help, try another browser.`);
+  const help = "Reload the page; if that does not help, try another browser.";
+  say(`Photographs cannot be coloured here: ${error.message}. ${help}`);
 });
 
 /** @returns {Promise<{ config: Config, engine: Engine }>} */
@@ -52,7 +53,8 @@ async function start() {
   /** @type {Config} */
   const config = await response.json();
   page.promise.textContent = config.engine === "browser" ? PRIVATE : SENT;
-  page.about.textContent = `Model ${config.name}, which sees ${config.size} × ${config.size} pixels; kcolor ${config.kcolor ?? ""}`;
+  const { name, size, kcolor } = config;
+  page.about.textContent = `Model ${name}, which sees ${size} × ${size} pixels; kcolor ${kcolor ?? ""}`;
   const kept = await keep(config.version ?? "");
   const engine = await started(config, (progress) => {
     page.engineText.textContent = "Loading the model";
@@ -60,7 +62,7 @@ async function start() {
     page.engineProgress.value = progress;
   });
   page.promise.textContent = engine.kind === "browser" ? PRIVATE : SENT;
-  page.engineText.textContent = `Ready${kept && engine.kind === "browser" ? ", from now on also without a network" : ""}.`;
+  page.engineText.textContent = kept && engine.kind === "browser" ? "Ready, from now on also without a network." : "Ready.";
   page.engineProgress.hidden = true;
   page.engine.dataset.on = engine.on;
   return { config, engine };
@@ -152,7 +154,8 @@ class Photo {
       speak(`${this.name} is in colour. ${pale}${scene}`);
     } catch (error) {
       const { message } = /** @type {Error} */ (error);
-      this.card.failed(error instanceof PhotoError ? message : `could not be coloured: ${message}. Reload the page, and try it again.`);
+      const fault = `could not be coloured: ${message}. Reload the page, and try it again.`;
+      this.card.failed(error instanceof PhotoError ? message : fault);
       speak(`${this.name} could not be coloured.`);
     }
   }
@@ -189,7 +192,7 @@ class Photo {
   }
 }
 
-/** @param {Float32Array} logits @param {string[]} classes @returns {string} What the network took it for, for people. */
+/** @param {Float32Array} logits @param {string[]} classes @returns {string} What the network took it for. */
 function guessed(logits, classes) {
   const most = Math.max(...logits);
   const shares = Array.from(logits, (logit) => Math.exp(logit - most));

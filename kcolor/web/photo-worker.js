@@ -65,7 +65,17 @@ async function see({ file, size }, tell) {
 }
 
 /**
- * @param {{ file: Blob, colours: Colours, saturation: number, format: "png" | "jpeg", alpha: boolean, note: string }} given
+ * @typedef {object} Wanted
+ * @property {Blob} file
+ * @property {Colours} colours
+ * @property {number} saturation
+ * @property {"png" | "jpeg"} format
+ * @property {boolean} alpha Whether the file has transparency.
+ * @property {string} note XMP; "" for none.
+ */
+
+/**
+ * @param {Wanted} given
  * @param {Tell} tell
  * @returns {Promise<Blob>}
  */

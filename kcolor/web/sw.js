@@ -5,8 +5,8 @@
 
 const worker = /** @type {ServiceWorkerGlobalScope} */ (/** @type {unknown} */ (self));
 
-const CACHE = `kcolor ${new URL(worker.registration.scope).pathname} ${new URL(worker.location.href).searchParams.get("version")}`;
-const PREFIX = CACHE.slice(0, CACHE.lastIndexOf(" ") + 1);
+const PREFIX = `kcolor ${new URL(worker.registration.scope).pathname} `;
+const CACHE = PREFIX + new URL(worker.location.href).searchParams.get("version");
 // What the page cannot start without. Tests hold this to what there is.
 const FILES = [
   "./",
