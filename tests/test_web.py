@@ -22,7 +22,7 @@ from command import kcolor
 from made import colour, shapes
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from serving import serving as kcolor_serve
+from serving import within
 from skimage.color import deltaE_ciede2000, rgb2lab
 from webpage import OUTPUT
 
@@ -30,6 +30,7 @@ from kcolor import color, image, photo
 from kcolor.colorizer import Colorizer
 from kcolor.export import web
 from kcolor.join import join
+from kcolor.serve import model
 
 DOCS = Path(__file__).parents[1] / "docs"
 PHOTOS = Path(skimage.data.__file__).parent
@@ -615,8 +616,8 @@ def test_a_server_runs_the_network_where_the_browser_cannot(browser, site, tmp_p
 
 
 def test_the_page_of_kcolor_serve(browser, small):
-    with kcolor_serve(Path("small")) as server:
-        page = visit(browser, server.url)
+    with within(model.load(Path("small")), body=10_000_000) as url:
+        page = visit(browser, url)
         by_server(page, small)
         page.context.close()
 

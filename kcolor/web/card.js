@@ -3,7 +3,7 @@
 /**
  * @typedef {object} Handlers
  * @property {(saturation: number) => Promise<Blob>} recolour The picture to show, at another saturation.
- * @property {(format: "png" | "jpeg", saturation: number, onProgress: (progress: number) => void) => Promise<void>} download
+ * @property {(format: "png" | "jpeg", saturation: number, tell: (done: number) => void) => Promise<void>} download
  * @property {() => void} remove
  */
 

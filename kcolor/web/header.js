@@ -116,7 +116,7 @@ function webp(view, bytes) {
   return { format: "webp", width: view.getUint16(26, true) & 0x3fff, height: view.getUint16(28, true) & 0x3fff };
 }
 
-/** @param {DataView} view @param {Uint8Array} bytes @returns {Header} Of AVIF and HEIC: their box `ispe` tells the size. */
+/** @param {DataView} view @param {Uint8Array} bytes @returns {Header} Of AVIF and HEIC, whose boxes `ispe` tell sizes. */
 function heif(view, bytes) {
   const brand = text(bytes, 8, 4);
   if (!/^(avi|mif|msf|hei|hev)/.test(brand)) {

@@ -62,7 +62,8 @@ async function start() {
     page.engineProgress.value = progress;
   });
   page.promise.textContent = engine.kind === "browser" ? PRIVATE : SENT;
-  page.engineText.textContent = kept && engine.kind === "browser" ? "Ready, from now on also without a network." : "Ready.";
+  const offline = kept && engine.kind === "browser";
+  page.engineText.textContent = offline ? "Ready, from now on also without a network." : "Ready.";
   page.engineProgress.hidden = true;
   page.engine.dataset.on = engine.on;
   return { config, engine };

@@ -1,6 +1,6 @@
 /**
- * Small colours at a photograph's size, along the photograph's own edges: `guided` of kcolor.upsample, which says how it
- * works and where it is from.
+ * Small colours at a photograph's size, along the photograph's own edges: `guided` of kcolor.upsample, which says how
+ * it works and where it is from.
  *
  * @import { Planes, Taps } from "./planes.js"
  */
