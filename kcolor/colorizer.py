@@ -17,7 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kcolor import bundled, card, color, files, image, networks, scenes
+from kcolor import bundled, card, color, files, image, networks, scenes, versions
 from kcolor.errors import RunError
 from kcolor.given import take
 from kcolor.join import join
@@ -120,12 +120,15 @@ class Colorizer:
     def load(cls, path: str | PathLike[str]) -> "Colorizer":
         """Load a run directory that has finished, a ``.keras`` file, or an exported SavedModel or ``.tflite``.
 
+        Of a folder with versions of a SavedModel, the newest is taken.
+
         Where nothing of that path is there, it may be the bare name of a model that comes with the package.
 
         Raises:
             RunError: There is none, or the file is no such model, or one of another input.
         """
         path = bundled.find(Path(path))
+        path = versions.newest(path) or path
         if (path / "saved_model.pb").is_file():
             return _saved_model(path)
         if path.suffix == ".tflite" and path.is_file():
@@ -276,7 +279,7 @@ def load_generator(path: Path) -> keras.Model:
     if path.is_dir() and not file.exists():
         if Run(path).info.exists():
             raise RunError(f"{path}: not finished; kcolor fit --resume -o {path}, or use {path}/checkpoints/best.keras")
-        if (inside := path / "saved_model").is_dir():
+        if inside := versions.newest(path):
             raise RunError(f"{path}: not a run directory; the export in it is {inside}")
         raise RunError(f"{path}: not a run directory")
     try:

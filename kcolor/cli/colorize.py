@@ -35,6 +35,11 @@ FORMATS = ["JPEG", "PNG", "TIFF", "WEBP", "AVIF", "HEIF", "BMP"]
     type=click.Path(path_type=Path),
     help="Run, .keras, SavedModel, .tflite, or a model of kcolor's; default the newest run, else that.",
 )
+@click.option(
+    "--server",
+    metavar="URL",
+    help="Instead of a model, one on a server: http://HOST:8501/v1/models/NAME, or grpc://HOST:8500/NAME.",
+)
 @click.option("--split", type=click.Choice(["train", "val", "test"]), help="Colour the photos of the run's own split.")
 @click.option("--format", "kind", type=click.Choice(FORMATS, case_sensitive=False), help="Default the photo's own.")
 @click.option("--quality", type=click.IntRange(1, 100), help="Of JPEG, WebP, AVIF and HEIC; default 95 or 90.")
@@ -59,6 +64,7 @@ def colorize(
     photos: tuple[Path, ...],
     output: Path | None,
     model: Path | None,
+    server: str | None,
     split: str | None,
     variants: int | None,
     seed: int | None,
@@ -85,13 +91,15 @@ def colorize(
 
     streaming = Path("-") in photos
     _check_colorize(photos, output, split, variants, seed, grid, in_place=in_place, kind=kind, **look)
+    if server and (model or split or scene or variants):
+        raise click.UsageError("--server: the model is its own; leave --model, --split, --scene and --variants out")
     folder = output or Path("out")
     if not streaming:
         given = jobs.gather(photos, None if in_place else folder)
-    if model is None:
-        model = run.newest_finished().path if split else default_model()
-    chosen = bundled.find(model)
-    if split:
+    chosen = None
+    if not server:
+        chosen = bundled.find(model or (run.newest_finished().path if split else default_model()))
+    if chosen and split:
         given = jobs.held_out(chosen, split)
     if not streaming:
         work = jobs.in_place(given) if in_place else jobs.pair(given, folder, kind)
@@ -104,7 +112,7 @@ def colorize(
     # What Pillow finds odd in a file that it can read is of no use to who reads the output.
     warnings.filterwarnings("ignore", module="PIL")
     logging.getLogger("PIL").setLevel(logging.CRITICAL)
-    colorizer = loading.Colorizer.load(chosen)
+    colorizer, identity = _of_file(chosen) if chosen else _of_server(str(server))
     if scene:
         with phases() as on_progress:
             colorizer = loading.with_scene(colorizer, scene, on_progress=partial(on_progress, "averages of scenes"))
@@ -113,10 +121,29 @@ def colorize(
         _colorize_stream(colorizer, settings)
         return
     colorizers = [loading.variant(colorizer, seed or 0, k) for k in range(1, variants + 1)] if variants else [colorizer]
-    click.echo(f"model: {chosen}", err=True)
-    told = {**look, "model": colorizer.sha256, "scene": scene, "variants": variants, "seed": seed}
+    click.echo(f"model: {chosen or identity}", err=True)
+    told = {**look, "model": identity, "scene": scene, "variants": variants, "seed": seed}
     place = _common_folder(work) if in_place else folder
     _colorize_batch(colorizers, work, settings, record=place / outcomes.NAME, told=told, overwrite=overwrite, grid=grid)
+
+
+def _of_file(path: Path) -> "tuple[Colorizer, str]":
+    """A model, and what it is known by in records."""
+    from kcolor.colorizer import Colorizer
+
+    colorizer = Colorizer.load(path)
+    return colorizer, colorizer.sha256
+
+
+def _of_server(url: str) -> "tuple[Colorizer, str]":
+    """The same of a model on a server."""
+    from kcolor.client import Client
+
+    try:
+        client = Client(url)
+    except ValueError as error:
+        raise click.UsageError(f"--server {error}") from error
+    return client.colorizer(), f"{client.url} version {client.version}"
 
 
 def _check_colorize(

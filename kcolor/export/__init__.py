@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from kcolor import __version__, card, files
 from kcolor.errors import RunError
-from kcolor.export import half, saved_model, tflite
+from kcolor.export import half, parity, saved_model, tflite
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,13 @@ class Artifact:
     limit: float
 
 
+def _saved_model(generator: keras.Model, path: Path) -> float:
+    saved_model.write(generator, path)
+    return parity.difference(generator, path, "saved_model.py")
+
+
 FORMATS: dict[str, tuple[str, float, Callable[[keras.Model, Path], float]]] = {
-    "saved_model": ("saved_model", 1e-4, saved_model.export),
+    "saved_model": ("saved_model", 1e-4, _saved_model),
     "tflite float32": ("{name}.float32.tflite", 1e-4, tflite.export_float32),
     "tflite float16": ("{name}.float16.tflite", 1e-2, tflite.export_float16),
     "keras float16": ("{name}.keras", 1e-2, half.export),

@@ -1,66 +1,100 @@
-"""A SavedModel: encoded photos in and out, or L in and ab out."""
+"""A SavedModel with the signatures of `kcolor.signatures`, warm when TensorFlow Serving says that it is ready."""
 
+import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import keras
+import numpy as np
+import skimage
 import tensorflow as tf
+from PIL import Image
 
-from kcolor import colorizer, image
-from kcolor.export import parity
-from kcolor.join import join
+from kcolor import color, signatures
+from kcolor.image import fit_square
+from kcolor.signatures import Signatures
+
+# Of the photographs of the warm-up: a thumbnail, one for a page, one larger than most networks.
+_WARM_UP_SIDES = (128, 512, 1024)
 
 
-def export(generator: keras.Model, path: Path) -> float:
-    """Write a generator as a SavedModel and run it in a fresh process.
-
-    Its signatures:
-
-    - ``serving_default``: ``image_bytes`` (n,) strings, encoded photos of any size and any of the formats of
-      `kcolor.image.decode`, to ``colorized_bytes`` (n,), PNGs of the same sizes;
-    - ``ab``: ``l`` (n, size, size, 1) float32 to ``ab`` (n, size, size, 2) float32, scaled to [-1, 1].
+def write(
+    generator: keras.Model, path: Path, classes: Sequence[str] = (), *, max_pixels: int = signatures.MAX_PIXELS
+) -> None:
+    """Write a generator as a SavedModel for TensorFlow Serving.
 
     Args:
         generator: As from `kcolor.colorizer.load_generator`.
         path: The folder to make.
-
-    Returns:
-        The largest difference of ``ab`` from Keras.
+        classes: Names of its classes, in the order of its logits.
+        max_pixels: A photograph of more is refused.
     """
-    whole = colorizer.of(generator)
-
-    def one(data: tf.Tensor) -> tf.Tensor:
-        rgb = image.decode(data)
-        coloured = join(rgb, whole.predict(rgb)["ab"])
-        with tf.device("/cpu:0"):  # strings have no place on a GPU
-            return tf.io.encode_png(coloured)
-
-    def photos(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"colorized_bytes": tf.map_fn(one, image_bytes, fn_output_signature=tf.TensorSpec((), tf.string))}
-
-    def colours(l: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"ab": generator(l, training=False)["ab"]}
-
-    size = generator.input_shape[1]
-    write(
-        generator,
-        path,
-        {
-            "serving_default": tf.function(photos, [tf.TensorSpec((None,), tf.string, name="image_bytes")]),
-            "ab": tf.function(colours, [tf.TensorSpec((None, size, size, 1), tf.float32, name="l")]),
-        },
-    )
-    return parity.difference(generator, path, "saved_model.py")
+    served = signatures.of(generator, classes, max_pixels=max_pixels)
+    write_functions(generator, path, served)
+    write_warm_up(path, requests(served, max_pixels))
 
 
-def write(generator: keras.Model, path: Path, signatures: dict[str, tf.types.experimental.PolymorphicFunction]) -> None:
+def write_functions(generator: keras.Model, path: Path, served: Signatures) -> None:
     """Write a SavedModel of functions that call a generator.
 
     Args:
         generator: Whose variables the functions use.
         path: The folder to make.
-        signatures: By their names in the SavedModel.
+        served: The functions, by the names of their signatures.
     """
     # Keras' own ExportArchive (3.15) stores each variable twice.
     module = tf.Module()
     module.variables_of_the_generator = [variable.value for variable in generator.variables]
-    tf.saved_model.save(module, str(path), signatures=signatures)
+    tf.saved_model.save(module, str(path), signatures=served)
+
+
+def requests(served: Signatures, max_pixels: int) -> list[tuple[str, dict[str, tf.Tensor]]]:
+    """Real requests of several sizes for each signature: what a server is to have seen before its first visitor.
+
+    The photographs are scikit-image's own. None has more than `max_pixels`: a server that is refused does not start.
+    """
+    portrait, cat = skimage.data.astronaut(), skimage.data.chelsea()
+    batches = [[(portrait, side)] for side in _WARM_UP_SIDES] + [[(cat, side) for side in (96, 200, 300, 451)]]
+    small = [[_jpeg(*each) for each in batch if each[1] ** 2 <= max_pixels] for batch in batches]
+    made: list[tuple[str, dict[str, tf.Tensor]]] = []
+    for name, function in served.items():
+        if name == "ab":
+            size = function.input_signature[0].shape[1]
+            l = color.lightness(fit_square(tf.stack([tf.constant(portrait)] * 8), size))
+            made += [(name, {"l": l[:count]}) for count in (1, 8)]
+            continue
+        for batch in filter(None, small):
+            inputs = {"image_bytes": tf.constant(batch)}
+            if name == "jpeg":
+                inputs["quality"] = tf.fill((len(batch),), 90)
+            made.append((name, inputs))
+    return made
+
+
+def _jpeg(rgb: np.ndarray, side: int) -> bytes:
+    file = io.BytesIO()
+    picture = Image.fromarray(rgb).convert("L")
+    picture.resize((side, side * picture.height // picture.width)).save(file, "JPEG", quality=85)
+    return file.getvalue()
+
+
+def write_warm_up(path: Path, asked: Sequence[tuple[str, Mapping[str, tf.Tensor]]]) -> None:
+    """Write requests to where TensorFlow Serving looks for those that it sends itself before a version is available.
+
+    Args:
+        path: The SavedModel.
+        asked: Signatures and their inputs.
+    """
+    from tensorflow_serving.apis.model_pb2 import ModelSpec
+    from tensorflow_serving.apis.predict_pb2 import PredictRequest
+    from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog, PredictLog
+
+    extra = path / "assets.extra"
+    extra.mkdir()
+    with tf.io.TFRecordWriter(str(extra / "tf_serving_warmup_requests")) as records:
+        for name, inputs in asked:
+            # The model goes by whatever name it is served under, which the server fills in.
+            request = PredictRequest(model_spec=ModelSpec(signature_name=name))
+            for key, value in inputs.items():
+                request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
+            records.write(PredictionLog(predict_log=PredictLog(request=request)).SerializeToString())

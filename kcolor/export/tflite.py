@@ -40,6 +40,6 @@ def _export(generator: keras.Model, path: Path, precision: str) -> float:
     # With a batch of any size, the transposed convolutions would run on LiteRT's slow path.
     signature = tf.function(colours, [tf.TensorSpec((1, size, size, 1), tf.float32, name="l")])
     with tempfile.TemporaryDirectory() as folder:
-        saved_model.write(generator, Path(folder), {"serving_default": signature})
+        saved_model.write_functions(generator, Path(folder), {"serving_default": signature})
         parity.run_script(_CONVERTER, folder, path, precision)  # apart, since each conversion keeps some memory
     return parity.difference(generator, path, "tflite.py")

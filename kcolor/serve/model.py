@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from kcolor import bundled, export, signatures
+from kcolor import bundled, export, signatures, versions
 from kcolor.colorizer import Colorizer
 from kcolor.errors import RunError
 from kcolor.serve.refusal import HTTP_STATUS, RefusedError, invalid
@@ -160,9 +160,7 @@ def load(path: Path, *, name: str | None = None, max_pixels: int | None = None) 
         raise RunError(
             f"{path}: a .tflite takes no photos; serve the run, the .keras file or the SavedModel of the same model"
         )
-    versions = [each for each in path.glob("*/saved_model.pb") if each.parent.name.isdigit()]
-    if versions:
-        path = max(versions, key=lambda each: int(each.parent.name)).parent
+    path = versions.newest(path) or path
     if (path / "saved_model.pb").is_file():
         if max_pixels is not None:
             raise RunError(f"{path}: a SavedModel keeps the limit of pixels that it was exported with")

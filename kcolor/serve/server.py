@@ -1,15 +1,14 @@
 """The verb: one model behind the doors, until it is told to stop."""
 
+import gc
 import signal
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
-from importlib.util import find_spec
 from pathlib import Path
 
 import uvicorn
 
-from kcolor.errors import RunError
 from kcolor.serve import app, model
 from kcolor.serve.batching import Batcher
 from kcolor.serve.bodies import Bodies
@@ -46,13 +45,14 @@ def serve(
         on_ready: Called when requests are answered.
 
     Raises:
-        RunError: The model cannot be loaded, gRPC is not installed, or its address cannot be had.
+        RunError: The model cannot be loaded, or gRPC's address cannot be had.
     """
-    if grpc and not find_spec("tensorflow_serving"):
-        raise RunError("gRPC needs a package more: pip install 'kcolor[grpc]'")
     with listening, ExitStack() as doors:
         served = model.load(path, name=name, max_pixels=max_pixels)
         model.warm(served)
+        # What is there now stays. To go through it for garbage takes most of the time of reading a long request.
+        gc.collect()
+        gc.freeze()
         meters = Meters()
         batcher = Batcher(workers=workers, max_batch=batch, max_queue=queue, on_batch=meters.batch)
         doors.callback(batcher.close)
