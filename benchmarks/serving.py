@@ -3,8 +3,8 @@
     python benchmarks/serving.py [MODEL] [--side 256] [--seconds 10] [--clients 1 8 64] [--signature jpeg] [-- OPTION …]
 
 A server is started on loopback, with the OPTIONs after --, and asked by so many clients at once, each of which sends
-its next photo when the last has come back. Beside that, in a process of its own and without a server: the signature called
-with a photo at a time, and by as many threads and with as many photos at once as the server does by default.
+its next photo when the last has come back. Beside that, in a process of its own and without a server: the signature
+called with a photo at a time, and by as many threads and with as many photos at once as the server does by default.
 
 Every answer is held against the bare model's own for that photo, pixel by pixel, once the clock has stopped. A request
 without an answer, an answer to another's photo, and any status but 200 are counted, and end in exit status 1.

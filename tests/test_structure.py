@@ -52,7 +52,7 @@ ORDER = [
     ["export.tflite"],
     ["export"],
     ["serve"],
-    ["serve.listening", "serve.memory", "serve.meters", "serve.refusal"],
+    ["serve.listening", "serve.memory", "serve.meters", "serve.protocol", "serve.refusal"],
     ["serve.model"],
     ["serve.batching", "serve.bodies", "serve.rest"],
     ["serve.app"],

@@ -218,8 +218,8 @@ def _saved_model(path: Path, name: str | None) -> Model:
     for signature in own.values():
         signature.call.loaded = loaded  # type: ignore[attr-defined]
     path = path.resolve()
-    folder = path.parent if path.name.isdigit() or path.name == "saved_model" else path
-    return Model(name or folder.name, int(path.name) if path.name.isdigit() else 1, size, (), own)
+    version = next((number for number, folder in versions.of(path.parent).items() if folder == path), None)
+    return Model(name or (path.name if version is None else path.parent.name), version or 1, size, (), own)
 
 
 def _specs(outputs: dict[str, Any]) -> dict[str, tf.TensorSpec]:
