@@ -97,7 +97,7 @@ def around(call: Callable, **options) -> Iterator[str]:
     model = Model("double", 1, 8, (), {"serving_default": signature})
     bodies = Bodies(limits["body"], 4 * limits["body"])
     made = app.create(app.Serving(model, batcher, Meters(), bodies, limits["timeout"]))
-    server = uvicorn.Server(uvicorn.Config(made, http=Protocol, ws="none", log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(made, http=Protocol, loop="asyncio", ws="none", log_level="warning"))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()

@@ -17,10 +17,12 @@ import pytest
 import urllib3
 from serving import Gate, around, ask, b64, jpeg, png, pool, serving
 
+import kcolor
 from kcolor import signatures
 from kcolor.colorizer import load_generator
 from kcolor.errors import RunError
 from kcolor.export import saved_model
+from kcolor.photo import has_note
 from kcolor.serve import app, model, protocol
 
 PREDICT = "/v1/models/double:predict"
@@ -217,7 +219,9 @@ def test_a_thousand_pictures_in_one_call_and_memory_comes_back(served):
 
 def test_the_page_and_what_stands_beside_it(served):
     said = pool.request("GET", f"{served.url}/config.json").json()
+    assert has_note(said.pop("note").encode())
     assert said == {
+        "kcolor": kcolor.__version__,
         "name": "tiny",
         "size": 64,
         "engine": "server",

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from kcolor import bundled, export, signatures, versions
+from kcolor import bundled, export, files, signatures, versions
 from kcolor.colorizer import Colorizer
 from kcolor.errors import RunError
 from kcolor.serve.refusal import HTTP_STATUS, RefusedError, invalid
@@ -109,6 +109,7 @@ class Model:
         size: Side of the squares that the network sees.
         classes: Names of its classes, where it has some and they are known.
         signatures: By name.
+        sha256: Of its file or folder; "" where it has none.
     """
 
     name: str
@@ -116,6 +117,7 @@ class Model:
     size: int
     classes: tuple[str, ...]
     signatures: dict[str, Signature]
+    sha256: str = ""
 
     def check(self, name: str, version: int | None = None, label: str | None = None) -> None:
         """Whether this is the model that a request means.
@@ -177,7 +179,7 @@ def load(path: Path, *, name: str | None = None, max_pixels: int | None = None) 
         )
         for key, function in functions.items()
     }
-    return Model(name or export.default_name(path), 1, colorizer.size, colorizer.classes, own)
+    return Model(name or export.default_name(path), 1, colorizer.size, colorizer.classes, own, colorizer.sha256)
 
 
 def warm(model: Model) -> None:
@@ -219,7 +221,9 @@ def _saved_model(path: Path, name: str | None) -> Model:
         signature.call.loaded = loaded  # type: ignore[attr-defined]
     path = path.resolve()
     version = next((number for number, folder in versions.of(path.parent).items() if folder == path), None)
-    return Model(name or (path.name if version is None else path.parent.name), version or 1, size, (), own)
+    if name is None:
+        name = path.name if version is None else path.parent.name
+    return Model(name, version or 1, size, (), own, files.digest(path))
 
 
 def _specs(outputs: dict[str, Any]) -> dict[str, tf.TensorSpec]:

@@ -64,6 +64,7 @@ def serve(
         config = uvicorn.Config(
             app.create(serving),
             http=Protocol,
+            loop="asyncio",
             ws="none",
             access_log=False,
             log_level="warning",
