@@ -280,7 +280,9 @@ class _Grpc:
             return method(request, timeout=self.timeout, metadata=self._told)
         except grpc.RpcError as error:
             said = error.details() or error.code().name
-            if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
+            if error.code() == grpc.StatusCode.UNAUTHENTICATED:
+                said = _of_status(401, None)
+            elif error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
                 said = f"no answer within {self.timeout:g} s"
             elif error.code() == grpc.StatusCode.UNAVAILABLE:
                 said = f"cannot be reached: {said}; is it started, and is the port that of gRPC?"
@@ -345,7 +347,7 @@ def _reason(error: Exception, timeout: float) -> str:
 
 def _of_status(status: int, said: str | None) -> str:
     if status == 401:
-        return "wants a user and a password: http://USER:PASSWORD@HOST..."
+        return "wants a user and a password: USER:PASSWORD@ before the host"
     if status in _PASSING:
         return f"has no room, or is not there at the moment (status {status}{': ' + said if said else ''}); try later"
     return " ".join(said.split()) if said else f"answers with status {status}: not a model of TensorFlow Serving"

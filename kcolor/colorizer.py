@@ -2,6 +2,7 @@
 
 import difflib
 import hashlib
+import json
 import math
 import os
 import zipfile
@@ -337,16 +338,32 @@ def _tflite(path: Path) -> Colorizer:
 
     try:
         interpreter = Interpreter(str(path), num_threads=os.cpu_count())
-        run = interpreter.get_signature_runner("serving_default")
+        if "rgb" in (signatures := interpreter.get_signature_list()) and "ab" not in signatures:
+            raise RunError(f"{path}: gives photographs of its own size only; take the file beside it without .rgb")
+        run = interpreter.get_signature_runner("ab")
         ((name, details),) = run.get_input_details().items()
-        if "ab" not in run.get_output_details():
+        made = {output: about["shape"] for output, about in run.get_output_details().items()}
+        if "ab" not in made:
             raise KeyError("ab")
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise RunError(f"{path}: not a .tflite of kcolor export (no readable signature from l to ab)") from error
+        raise RunError(f"{path}: not a .tflite of kcolor export (no readable signature ab, from l to ab)") from error
     size = _check_input(path, details["shape"])
 
     def outputs(l: tf.Tensor) -> Outputs:
         # Of one picture each, as the file's shapes are fixed.
-        return {"ab": tf.concat([run(**{name: one[np.newaxis]})["ab"] for one in np.asarray(l)], axis=0)}
+        each = [run(**{name: one[np.newaxis]}) for one in np.asarray(l)]
+        return {output: tf.concat([one[output] for one in each], axis=0) for output in made}
 
-    return Colorizer(path, "tflite", size, files.digest(path), outputs)
+    sha256 = files.digest(path)
+    labels = _labels(path.with_suffix(".json"), sha256)
+    classes = labels if "logits" in made and len(labels) == made["logits"][-1] else ()
+    return Colorizer(path, "tflite", size, sha256, outputs, classes)
+
+
+def _labels(metadata: Path, sha256: str) -> tuple[str, ...]:
+    """The names of the classes that the JSON beside an export tells, if it is of that very file."""
+    try:
+        content = json.loads(metadata.read_text(encoding="utf-8"))
+        return tuple(map(str, content["labels"])) if content["sha256"] == sha256 else ()
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()

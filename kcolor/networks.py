@@ -21,6 +21,9 @@ _HEAD = "classifier_2"
 # What the class branch gives to the bottleneck, and the layer that takes it there.
 _SCENE, _SCENE_TAKEN = "fusion_1_relu", "fusion_repeat"
 
+# The encoder blocks that the class branch shares, and its own first layer.
+_SHARED, _SCENE_SEEN = 3, "class_encoder_0_conv"
+
 
 def unet(
     size: int = 256,
@@ -101,7 +104,7 @@ def unet_with_class_branch(
     l = keras.Input((size, size, 1), name="l")
     skips = _encode(l, _widths(width, depth, max_width), dtype)
 
-    x = skips[2]
+    x = skips[_SHARED - 1]
     for i in range(3):
         x = _down(x, min(8 * width, max_width), f"class_encoder_{i}", dtype)
     scene = layers.Flatten(name="scene", dtype=dtype)(x)
@@ -298,6 +301,49 @@ def with_dropout(generator: keras.Model) -> keras.Model:
     return _called_otherwise(generator, call)
 
 
+def resized(generator: keras.Model, size: int) -> keras.Model:
+    """A generator for pictures of another size than the one it was made for.
+
+    The U-Net is convolutional, and sees more, or less, of a picture at the scale it was trained at. A class branch is
+    not: it goes on seeing the whole picture at the size it was trained at, to which L is brought for it, and what it
+    says is repeated over more, or fewer, positions.
+
+    Args:
+        generator: As from `unet` or `unet_with_class_branch`; its layers are shared, and it stays as it is.
+        size: Height and width of the pictures; a multiple of 2**depth.
+
+    Returns:
+        A model from L (batch, size, size, 1) to what the generator gives, its ab (batch, size, size, 2).
+
+    Raises:
+        ValueError: The size is no such multiple, or it is another model.
+    """
+    made_for = layout(generator)
+    depth = len(made_for.widths)
+    _check(size, depth)
+    side = size // 2**depth
+    new: dict[str, keras.Layer] = {}
+    if has_class_branch(generator):
+        repeat, reshape = generator.get_layer("fusion_repeat"), generator.get_layer("fusion_reshape")
+        channels = reshape.target_shape[-1]
+        new[repeat.name] = layers.RepeatVector.from_config({**repeat.get_config(), "n": side * side})
+        new[reshape.name] = layers.Reshape.from_config({**reshape.get_config(), "target_shape": (side, side, channels)})
+    l = keras.Input((size, size, 1), name="l")
+
+    def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
+        if layer.name != _SCENE_SEEN:
+            return layer(*args, **kwargs)
+        x = _resample(l, made_for.size)
+        names = [f"encoder_{i}_{part}" for i in range(_SHARED) for part in ("conv", "norm", "relu")]
+        for shared in (each for each in generator.layers if each.name in names):
+            x = shared(x)
+        return layer(x, **kwargs)
+
+    return keras.models.clone_model(
+        generator, input_tensors=l, clone_function=lambda layer: new.get(layer.name, layer), call_function=call
+    )
+
+
 def dropouts(generator: keras.Model) -> list[keras.Layer]:
     """The layers of a generator that drop values in training; one whose rate is 0 is none."""
     return [layer for layer in generator.layers if isinstance(layer, layers.Dropout) and layer.rate > 0]
@@ -318,6 +364,15 @@ def _check(size: int, depth: int) -> None:
         raise ValueError(f"a U-Net needs depth >= 2, not {depth}")
     if size < 1 or size % 2**depth:
         raise ValueError(f"size {size} is not a multiple of 2**depth = {2**depth}")
+
+
+def _resample(x: Any, size: int) -> Any:
+    """Bring square pictures (batch, side, side, 1) to another side, antialiased."""
+    # As two products with one matrix, since LiteRT has no operation that resizes with antialiasing. Resizing is linear:
+    # the matrix is what it makes of the unit vectors.
+    side = x.shape[1]
+    rows = keras.ops.image.resize(keras.ops.eye(side)[..., None], (size, side), antialias=True)[..., 0]
+    return keras.ops.einsum("ij,bjkc,lk->bilc", rows, x, rows)
 
 
 def _widths(width: int, depth: int, max_width: int) -> list[int]:

@@ -69,12 +69,19 @@ def decided(tmp_path, finished) -> Run:
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory, finished) -> Path:
-    """All exports of that run, in a folder of the run's name."""
-    from kcolor import export
+    """Exports of that run in all formats, in a folder of the run's name."""
+    from kcolor import card, export
     from kcolor.colorizer import load_generator
+    from kcolor.export import half, photographs, saved_model, tflite
 
     folder = tmp_path_factory.mktemp("exports") / "tiny"
-    export.export(load_generator(finished.path), folder, list(export.FORMATS), source="a test")
+    generator, real, about = load_generator(finished.path), photographs.find(finished.path), card.of(finished.generator)
+    targets = [
+        saved_model.target(generator, folder, about.classes),
+        *tflite.targets(generator, "tiny", photographs=real, about=about),
+        half.target(generator, "tiny", about),
+    ]
+    export.export(generator, folder, targets, real, source="a test")
     return folder
 
 

@@ -147,7 +147,7 @@ def test_export(work, tmp_path):
     said, _ = kcolor("export", "--saved-model", "-o", tmp_path / "exports", cwd=work)
     assert "largest difference from Keras" in said
     assert (tmp_path / "exports" / "tiny" / "manifest.json").is_file()
-    assert (tmp_path / "exports" / "tiny" / "saved_model" / "saved_model.pb").is_file()
+    assert (tmp_path / "exports" / "tiny" / "1" / "saved_model.pb").is_file()
 
 
 def test_output_that_nobody_reads_to_its_end(tmp_path):

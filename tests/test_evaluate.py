@@ -626,7 +626,7 @@ def test_a_network_that_is_missing_or_damaged_is_not_used(model, squares, with_i
 
 def test_exports_score_what_keras_scores(basis, squares, exported, tmp_path):
     figures = {}
-    for name in ("saved_model", "tiny.float32.tflite"):
+    for name in ("1", "tiny.float32.tflite"):
         found = judged(Colorizer.load(exported / name), squares, tmp_path / name)
         figures[name] = found.figures
         assert found.metrics["model"]["path"] == str(exported / name)
@@ -733,9 +733,9 @@ def test_where_evaluations_are_written(finished, own, squares, exported, tmp_pat
 
 
 def test_two_exports_have_two_places(exported, squares, tmp_path):
-    shutil.copytree(exported / "saved_model", tmp_path / "other" / "saved_model")
+    shutil.copytree(exported / "1", tmp_path / "other" / "1")
     one, other = (
-        folder_for(Colorizer.load(path / "saved_model"), Pictures(squares), PROTOCOLS["rgb"], training_mode=False)
+        folder_for(Colorizer.load(path / "1"), Pictures(squares), PROTOCOLS["rgb"], training_mode=False)
         for path in (exported, tmp_path / "other")
     )
     assert one != other

@@ -110,7 +110,7 @@ def test_names_are_shown_as_they_are_and_do_no_harm(rows):
         ("runs/narrow/generator.keras", "narrow"),
         ("runs/narrow/checkpoints/best.keras", "narrow, best"),
         ("exports/narrow/narrow.float16.tflite", "narrow.float16"),
-        ("exports/narrow/saved_model", "narrow, saved_model"),
+        ("exports/narrow/1", "narrow, 1"),
         ("old.keras", "old"),
         ("generator.keras", "generator"),
     ],

@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,47 +10,126 @@ from kcolor.cli.common import quiet_import
 from kcolor.cli.progress import phases
 
 if TYPE_CHECKING:
-    from kcolor import export as verb
+    from kcolor.export.artifact import Artifact
+
+# As in kcolor.export.tflite, which is TensorFlow.
+PRECISIONS = ("float32", "float16", "dynamic", "int8")
+
+
+class _List(click.ParamType):
+    """Several of a kind, between commas."""
+
+    def __init__(self, each: click.ParamType) -> None:
+        self.each, self.name = each, f"{each.name},…"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        return tuple(dict.fromkeys(self.each.convert(word.strip(), param, ctx) for word in value.split(",")))
 
 
 @click.command()
 @click.argument("run_or_model", metavar="[RUN]", required=False, type=click.Path(path_type=Path))
 @click.option("--saved-model", is_flag=True, help="A SavedModel: photos in, photos out; for TensorFlow Serving.")
-@click.option("--tflite", is_flag=True, help="float32 and float16 .tflite files, for LiteRT.")
+@click.option("--tflite", is_flag=True, help="Files for LiteRT: from L to ab, and from a photo to a photo.")
 @click.option("--half", is_flag=True, help="A .keras file of half the size, for kcolor and Keras: weights in 16 bits.")
+@click.option(
+    "--precision",
+    "precisions",
+    type=_List(click.Choice(PRECISIONS)),
+    metavar="NAME,…",
+    help=f"Of --tflite, one or more of {', '.join(PRECISIONS)}; default float32,float16.",
+)
+@click.option(
+    "--size",
+    "sizes",
+    type=_List(click.IntRange(min=1)),
+    metavar="PIXELS,…",
+    help="Of --tflite: heights and widths of what goes in, a file each; default the network's own.",
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Folder or manifest of real photos to compare and calibrate on; default the run's own, or scikit-image's.",
+)
+@click.option("--max-delta-e", type=click.FloatRange(min=0, min_open=True), help="What dynamic and int8 may differ by.")
+@click.option("--max-pixels", type=click.IntRange(min=1), help="Of --saved-model: a larger photo is refused.")
+@click.option("--licence", help="Of the weights, for the JSON beside a .tflite.")
 @click.option("-o", "output", type=click.Path(path_type=Path), default="exports", show_default=True)
 @click.option("--name", help="Of the folder in it; default the run's.")
 def export(
-    run_or_model: Path | None, saved_model: bool, tflite: bool, half: bool, output: Path, name: str | None
+    run_or_model: Path | None,
+    saved_model: bool,
+    tflite: bool,
+    half: bool,
+    precisions: tuple[str, ...] | None,
+    sizes: tuple[int, ...] | None,
+    data: Path | None,
+    max_delta_e: float | None,
+    max_pixels: int | None,
+    licence: str | None,
+    output: Path,
+    name: str | None,
 ) -> None:
     """Export a RUN's generator (default: the newest finished run's), and prove each artifact equal to it."""
     from kcolor import bundled, run
 
     if not (saved_model or tflite or half):
         raise click.UsageError("say what to export: --saved-model, --tflite, --half, or several")
+    if max_pixels and not saved_model:
+        raise click.UsageError("--max-pixels: only with --saved-model")
+    only = {"--precision": precisions, "--size": sizes, "--max-delta-e": max_delta_e, "--licence": licence}
+    if stray := [option for option, value in only.items() if value is not None and not tflite]:
+        raise click.UsageError(f"{', '.join(stray)}: only with --tflite")
     chosen = bundled.find(run_or_model) if run_or_model else run.newest_finished().path
     with quiet_import():
+        from kcolor import card, scenes
         from kcolor import export as verb
-        from kcolor import scenes
         from kcolor.colorizer import load_generator
+        from kcolor.export import half as half_precision
+        from kcolor.export import photographs as real
+        from kcolor.export import saved_model as saved
+        from kcolor.export import tflite as lite
     generator = load_generator(chosen)
-    about = None
+    photographs = real.find(chosen, data, on_fallback=lambda why: click.echo(f"note: {why}", err=True))
+    folder = output / (name or verb.default_name(chosen))
+    file = run.Run(chosen).generator if chosen.is_dir() else chosen
+    about = card.of(file)
+    targets = []
+    if saved_model:
+        more = {"max_pixels": max_pixels} if max_pixels else {}
+        targets.append(saved.target(generator, folder, about.classes, **more))
+    if tflite:
+        targets += lite.targets(
+            generator,
+            folder.name,
+            photographs=photographs,
+            precisions=precisions or ("float32", "float16"),
+            sizes=sizes or (),
+            about=about,
+            licence=licence or ("Apache-2.0" if chosen.parent == bundled.FOLDER else ""),
+            max_delta_e=max_delta_e or lite.MAX_DELTA_E,
+        )
     if half:
-        file = run.Run(chosen).generator if chosen.is_dir() else chosen
         with phases() as on_progress:
-            about = scenes.card_of(
+            described = scenes.card_of(
                 file,
                 generator,
                 on_missing=lambda why: click.echo(f"without the averages that --scene needs: {why}", err=True),
                 on_progress=partial(on_progress, "averages of scenes"),
             )
-    formats = ["saved_model"] * saved_model + ["tflite float32", "tflite float16"] * tflite + ["keras float16"] * half
-    folder = output / (name or verb.default_name(chosen))
+        targets.append(half_precision.target(generator, folder.name, described))
 
-    def tell(artifact: "verb.Artifact") -> None:
+    def tell(artifact: "Artifact") -> None:
+        parity = artifact.parity
+        ratio = f", {parity.latency_ratio:.2f} of float32's" if parity.reference else ""
         click.echo(
-            f"{folder / artifact.path}  {artifact.bytes / 2**20:.1f} MiB  "
-            f"largest difference from Keras {artifact.largest_difference:.1e} (limit {artifact.limit:g})"
+            f"{folder / artifact.path}  {artifact.bytes / 2**20:.1f} MiB  Delta E from Keras {parity.delta_e:.2g}, "
+            f"ab {parity.mean_ab:.1e}, at most {parity.largest_ab:.1e}  {parity.latency_ms:.1f} ms{ratio}"
         )
+        if verb.is_slow(artifact):
+            click.echo(
+                f"note: {artifact.path} is slower than float32 on this machine, which it should not be", err=True
+            )
 
-    click.echo(verb.export(generator, folder, formats, source=str(chosen), about=about, on_done=tell))
+    click.echo(verb.export(generator, folder, targets, photographs, source=str(chosen), on_done=tell))

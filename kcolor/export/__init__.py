@@ -1,12 +1,12 @@
-"""Export a trained generator: one file a format, one manifest for all."""
+"""Export a trained generator: any format, one way to prove it, one manifest for all."""
 
 import hashlib
 import json
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,115 +14,78 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from kcolor import __version__, card, files
+from kcolor import __version__, files
 from kcolor.errors import RunError
-from kcolor.export import half, parity, saved_model, tflite
+from kcolor.export import parity
+from kcolor.export.artifact import Artifact, Target
+from kcolor.export.photographs import Photographs
 
+# What is slower than its float32 reference by more than this is not so by chance.
+SLOWER = 1.1
 
-@dataclass(frozen=True)
-class Artifact:
-    """One exported file or folder.
-
-    Args:
-        path: Relative to the manifest.
-        format: "saved_model", or "tflite" or "keras" with its precision.
-        bytes: Its size.
-        sha256: Of the file; of a folder, the hash of its files' names and hashes.
-        largest_difference: From the Keras model, in ab scaled to [-1, 1], measured in a fresh process.
-        limit: What the difference must stay under.
-    """
-
-    path: str
-    format: str
-    bytes: int
-    sha256: str
-    largest_difference: float
-    limit: float
-
-
-def _saved_model(generator: keras.Model, path: Path) -> float:
-    saved_model.write(generator, path)
-    return parity.difference(generator, path, "saved_model.py")
-
-
-FORMATS: dict[str, tuple[str, float, Callable[[keras.Model, Path], float]]] = {
-    "saved_model": ("saved_model", 1e-4, _saved_model),
-    "tflite float32": ("{name}.float32.tflite", 1e-4, tflite.export_float32),
-    "tflite float16": ("{name}.float16.tflite", 1e-2, tflite.export_float16),
-    "keras float16": ("{name}.keras", 1e-2, half.export),
-}
+_MADE_WITH = ("tensorflow", "keras", "ai-edge-litert")
 
 
 def export(
     generator: keras.Model,
     folder: Path,
-    formats: Sequence[str],
+    targets: Sequence[Target],
+    photographs: Photographs,
     *,
     source: str,
-    about: card.Card | None = None,
     on_done: Callable[[Artifact], None] = lambda artifact: None,
 ) -> Path:
-    """Write a generator in several formats, load each in a fresh process, and compare it with Keras.
+    """Write a generator in several formats, run each in a fresh process, and compare it with Keras.
 
     Args:
         generator: As from `kcolor.colorizer.load_generator`.
-        folder: Where to; its name is the artifacts' name.
-        formats: Keys of `FORMATS`.
+        folder: Where to.
+        targets: What to make, as from the `targets` of this package's formats.
+        photographs: What artifacts and Keras are compared on.
         source: What the generator is, for the manifest.
-        about: What is known of it, for the ``.keras`` file to carry.
-        on_done: Called with each artifact.
+        on_done: Called with each artifact that is in its place. One that is slower than its float32 reference
+            (`is_slow`) is a defect, but not of its colours, and is written.
 
     Returns:
-        The manifest, ``folder/manifest.json``; it keeps what it knew of artifacts of the same weights.
+        The manifest, ``folder/manifest.json``. It keeps what it knew of other artifacts of the same weights, and of
+        versioned ones of any; the others are removed.
 
     Raises:
-        RunError: An artifact differs from Keras by more than its limit, or cannot be written, converted or loaded; what
-            was there before is as it was.
+        RunError: An artifact differs from Keras by more than its limit, and so is not written, while the others are; or
+            one cannot be written, converted or loaded, and all is as it was.
+        DataError: The photographs cannot be read.
     """
-    digest = hashlib.sha256(b"".join(variable.numpy().tobytes() for variable in generator.weights)).hexdigest()
+    for target in targets:
+        if target.versioned and (folder / target.path).exists():
+            raise RunError(f"{folder / target.path}: is there already, and a version is never overwritten")
     manifest = folder / "manifest.json"
-    former = _read(manifest)
-    kept = {entry["format"]: entry for entry in former.get("artifacts", [])}
-    stale = [] if former.get("weights_sha256") == digest else list(kept.values())
-    if stale:
-        kept = {}
-    folder.mkdir(parents=True, exist_ok=True)
+    sha256 = hashlib.sha256(b"".join(variable.numpy().tobytes() for variable in generator.weights)).hexdigest()
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as making:
-            made = []
-            for name in formats:
-                pattern, limit, write = FORMATS[name]
-                path = Path(making, pattern.format(name=folder.name))
-                difference = write(generator, path)
-                if not difference < limit:
-                    raise RunError(
-                        f"{path.name}: differs from Keras by {difference:.2g}, more than {limit:g}; not written"
-                    )
-                if about and path.suffix == ".keras":
-                    card.attach(path, about)
-                made.append(Artifact(path.name, name, _size(path), files.digest(path), difference, limit))
-            # All is well: now each takes its place.
-            for entry in stale:
-                _remove(folder / entry["path"])
-            for artifact in made:
-                with files.replacing(folder / artifact.path) as temporary:
-                    Path(making, artifact.path).rename(temporary)
+            made = _make_all(targets, Path(making), photographs, {"weights_sha256": sha256, "source": source})
+            faults = [fault for artifact in made.values() if (fault := _fault(artifact))]
+            good = {target: artifact for target, artifact in made.items() if not _fault(artifact)}
+            kept = _kept(manifest, sha256, good.values()) if good else []
+            # Now each takes its place.
+            for target, artifact in good.items():
+                _put(target, artifact, Path(making), folder)
                 on_done(artifact)
     except OSError as error:
         raise RunError(f"{folder}: cannot be written: {error.strerror or error}") from error
     except tf.errors.OpError as error:
         raise RunError(f"{folder}: cannot be written: {error.message.splitlines()[0]}") from error
-    content = {
-        "source": source,
-        "weights_sha256": digest,
-        "input_size": generator.input_shape[1],
-        "kcolor": __version__,
-        "python": platform.python_version(),
-        **{package: version(package) for package in ("tensorflow", "keras", "ai-edge-litert")},
-        "artifacts": list((kept | {artifact.format: asdict(artifact) for artifact in made}).values()),
-    }
-    files.write_text(manifest, json.dumps(content, indent=2) + "\n")
+    if good:
+        entries = kept + [asdict(artifact) for artifact in good.values()]
+        files.write_text(manifest, json.dumps({"artifacts": entries}, indent=2) + "\n")
+    if faults:
+        raise RunError("; ".join(faults))
     return manifest
+
+
+def is_slow(artifact: Artifact) -> bool:
+    """Whether an artifact is slower than its float32 reference, by more than chance."""
+    return artifact.parity.latency_ratio > SLOWER
 
 
 def default_name(path: Path) -> str:
@@ -137,18 +100,96 @@ def default_name(path: Path) -> str:
     return path.stem
 
 
-def _remove(path: Path) -> None:
+def _make_all(
+    targets: Sequence[Target], making: Path, photographs: Photographs, of: Mapping[str, str]
+) -> dict[Target, Artifact]:
+    """Write each target into a folder, and compare it with Keras; `of` says which weights they are of."""
+    truths: dict[int, parity.Truth] = {}
+    made = {}
+    for target in targets:
+        if target.size not in truths:
+            truths[target.size] = parity.truth(target.generator, photographs.to_compare(target.size))
+        for wanted in (target.reference, target):
+            if wanted and not (making / wanted.path).exists():
+                wanted.write(making / wanted.path)
+        path = making / target.path
+        reference = making / target.reference.path if target.reference else None
+        made[target] = Artifact(
+            path=target.path,
+            format=target.format,
+            precision=target.precision,
+            kind=target.kind,
+            size=target.size,
+            bytes=_size(path),
+            sha256=files.digest(path),
+            photographs=photographs.origin,
+            parity=parity.measure(target, path, truths[target.size], reference),
+            limits=dict(target.limits),
+            made_with={"kcolor": __version__, "python": platform.python_version()}
+            | {name: version(name) for name in _MADE_WITH},
+            metadata=str(Path(target.path).with_suffix(".json")) if target.describe else "",
+            versioned=target.versioned,
+            **of,
+        )
+    return made
+
+
+def _fault(artifact: Artifact) -> str:
+    for field, limit in artifact.limits.items():
+        value = getattr(artifact.parity, field)
+        if not value < limit:
+            mend = "; other photographs (--data) may calibrate it better, --max-delta-e lets it pass"
+            told = "a mean Delta E of" if field == "delta_e" else f"{field}"
+            return (
+                f"{artifact.path}: differs from Keras by {told} {value:.2g}, more than {limit:g}; not written"
+                f"{mend if artifact.precision in ('dynamic', 'int8') else ''}"
+            )
+    return ""
+
+
+def _kept(manifest: Path, weights_sha256: str, made: Collection[Artifact]) -> list[dict[str, Any]]:
+    """The former entries that stay what they are; what belongs to the others is removed, if nothing takes its place."""
+    kept = []
+    for entry in _read(manifest):
+        if not (manifest.parent / entry["path"]).exists() or entry["path"] in {artifact.path for artifact in made}:
+            continue
+        if entry.get("versioned") or entry.get("weights_sha256") == weights_sha256:
+            kept.append(entry)
+        else:
+            _remove(manifest.parent, entry)
+    return kept
+
+
+def _put(target: Target, artifact: Artifact, making: Path, folder: Path) -> None:
+    path = folder / artifact.path
+    if target.versioned:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (making / artifact.path).rename(path)
+    else:
+        with files.replacing(path) as temporary:
+            (making / artifact.path).rename(temporary)
+    if target.settle:
+        target.settle(folder)
+    if target.describe:
+        files.write_text(folder / artifact.metadata, json.dumps(target.describe(artifact), indent=2) + "\n")
+
+
+def _remove(folder: Path, entry: dict[str, Any]) -> None:
+    path = folder / entry["path"]
     if path.is_dir():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+    if entry.get("metadata"):
+        (folder / entry["metadata"]).unlink(missing_ok=True)
 
 
-def _read(manifest: Path) -> dict[str, Any]:
+def _read(manifest: Path) -> list[dict[str, Any]]:
+    """The artifacts of a manifest; none where there is none that can be read."""
     try:
-        return json.loads(manifest.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
+        return list(json.loads(manifest.read_text(encoding="utf-8"))["artifacts"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def _size(path: Path) -> int:

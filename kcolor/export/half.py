@@ -9,14 +9,33 @@ import h5py
 import keras
 import numpy as np
 
+from kcolor import card, color
 from kcolor.errors import RunError
-from kcolor.export import parity
+from kcolor.export.artifact import Target
 
 _WEIGHTS = "model.weights.h5"
 
 
-def export(generator: keras.Model, path: Path) -> float:
-    """Write a generator as a ``.keras`` file and run it in a fresh process.
+def target(generator: keras.Model, name: str, about: card.Card | None = None) -> Target:
+    """The ``.keras`` file of a generator.
+
+    Args:
+        generator: As from `kcolor.colorizer.load_generator`.
+        name: What the file is called.
+        about: What is known of the generator, for the file to carry.
+    """
+
+    def make(path: Path) -> None:
+        write(generator, path)
+        if about:
+            card.attach(path, about)
+
+    limits = {"largest_ab": 1e-2 * color.AB_SCALE}
+    return Target(f"{name}.keras", "keras", "float16", "ab", generator, "keras_file.py", limits, make)
+
+
+def write(generator: keras.Model, path: Path) -> None:
+    """Write a generator as a ``.keras`` file.
 
     Its kernels are stored in float16; biases and the statistics of normalization, which are few and whose range is not
     known, in float32. Keras sets variables of the types that the configuration names, so that a float32 model comes of
@@ -25,9 +44,6 @@ def export(generator: keras.Model, path: Path) -> float:
     Args:
         generator: As from `kcolor.colorizer.load_generator`.
         path: The file to write.
-
-    Returns:
-        The largest difference of ``ab`` from Keras.
 
     Raises:
         RunError: A weight is beyond the range of float16, 65,504.
@@ -39,7 +55,6 @@ def export(generator: keras.Model, path: Path) -> float:
             for name in archive.namelist():
                 content = archive.read(name)
                 half.writestr(name, _halved(content, path) if name == _WEIGHTS else content)
-    return parity.difference(generator, path, "keras_file.py")
 
 
 def _halved(content: bytes, path: Path) -> bytes:

@@ -1,7 +1,9 @@
 """A SavedModel with the signatures of `kcolor.signatures`, warm when TensorFlow Serving says that it is ready."""
 
 import io
+import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -10,12 +12,48 @@ import skimage
 import tensorflow as tf
 from PIL import Image
 
-from kcolor import color, signatures
+from kcolor import color, signatures, versions
+from kcolor.errors import RunError
+from kcolor.export import serving
+from kcolor.export.artifact import Target
 from kcolor.image import fit_square
 from kcolor.signatures import Signatures
 
 # Of the photographs of the warm-up: a thumbnail, one for a page, one larger than most networks.
 _WARM_UP_SIDES = (128, 512, 1024)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def target(
+    generator: keras.Model, folder: Path, classes: Sequence[str] = (), *, max_pixels: int = signatures.MAX_PIXELS
+) -> Target:
+    """The next version of a model for TensorFlow Serving, and what it needs beside it in ``serving/``; see `write`.
+
+    Args:
+        generator: As from `kcolor.colorizer.load_generator`.
+        folder: The model's, whose name is the model's name.
+        classes: Names of its classes, in the order of its logits.
+        max_pixels: A photograph of more is refused.
+
+    Raises:
+        RunError: The folder's name is none that can be written into addresses and configurations.
+    """
+    if not _NAME.fullmatch(folder.name):
+        raise RunError(f"{folder.name}: no name for a model on a server: letters, digits, - . and _ only (--name)")
+    size, count = generator.input_shape[1], generator.output["logits"].shape[-1] if "logits" in generator.output else 0
+    deployment = partial(serving.write, name=folder.name, size=size, classes=count, max_pixels=max_pixels)
+    return Target(
+        str(versions.following(folder)),
+        "saved_model",
+        "float32",
+        "ab",
+        generator,
+        "saved_model.py",
+        {"largest_ab": 1e-4 * color.AB_SCALE},
+        lambda path: write(generator, path, classes, max_pixels=max_pixels),
+        versioned=True,
+        settle=lambda placed: deployment(placed / "serving"),
+    )
 
 
 def write(

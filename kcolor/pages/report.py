@@ -69,7 +69,7 @@ def name_of(evaluation: Evaluation) -> str:
     folder = path.parent.parent if path.parent.name == "checkpoints" else path.parent
     if name == "generator" and folder.name:
         return folder.name
-    if folder != path.parent or name == "saved_model":
+    if folder != path.parent or name.isdigit():
         return ", ".join(filter(None, (folder.name, name)))
     return name or str(path)
 

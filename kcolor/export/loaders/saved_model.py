@@ -1,12 +1,20 @@
-"""Run the ``ab`` signature of a SavedModel with TensorFlow alone: SAVED_MODEL L.npy AB.npy."""
+"""Load the ``ab`` signature of a SavedModel with TensorFlow alone."""
 
-import sys
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
-path, given, made = sys.argv[1:]
-model = tf.saved_model.load(path)
-np.save(made, model.signatures["ab"](l=tf.constant(np.load(given)))["ab"].numpy())
-if "kcolor" in sys.modules:
-    sys.exit("the export needs kcolor")
+WITHOUT = ()
+
+
+def load(path: str) -> Callable[[np.ndarray], np.ndarray]:
+    """What the signature gives of a batch."""
+    model = tf.saved_model.load(path)
+    signature = model.signatures["ab"]
+
+    def run(batch: np.ndarray) -> np.ndarray:
+        return signature(l=tf.constant(batch))["ab"].numpy()
+
+    run.model = model  # type: ignore[attr-defined]  # what is not held on to is unloaded
+    return run

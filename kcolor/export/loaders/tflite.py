@@ -1,12 +1,18 @@
-"""Run a ``.tflite`` with LiteRT alone: FILE.tflite L.npy AB.npy."""
+"""Load a ``.tflite`` with LiteRT alone, whichever of its two kinds it is."""
 
-import sys
+import os
+from collections.abc import Callable
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-path, given, made = sys.argv[1:]
-run = Interpreter(path).get_signature_runner("serving_default")
-np.save(made, run(l=np.load(given))["ab"])
-if "kcolor" in sys.modules or "tensorflow" in sys.modules:
-    sys.exit("the export needs more than LiteRT")
+WITHOUT = ("tensorflow", "keras")
+
+
+def load(path: str) -> Callable[[np.ndarray], np.ndarray]:
+    """What the file, called, gives of a batch of one, by LiteRT on all cores."""
+    interpreter = Interpreter(path, num_threads=os.cpu_count())
+    (kind,) = interpreter.get_signature_list()
+    run = interpreter.get_signature_runner(kind)
+    (name,) = run.get_input_details()
+    return lambda batch: run(**{name: batch})[kind]
