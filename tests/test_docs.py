@@ -19,6 +19,7 @@ COMMANDS = sorted(
         for path in (
             ROOT / "README.md",
             ROOT / "docs" / "colorize.md",
+            ROOT / "docs" / "deploy-serve.md",
             ROOT / "docs" / "evaluation.md",
             ROOT / "docs" / "models" / "small.md",
             ROOT / "exports" / "README.md",
