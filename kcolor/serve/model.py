@@ -211,7 +211,7 @@ def _saved_model(path: Path, name: str | None) -> Model:
         loaded = tf.saved_model.load(str(path))
         own = {}
         for key, function in loaded.signatures.items():
-            given = {spec.name: spec for spec in function.structured_input_signature[1].values()}
+            given = {spec.name: spec for _, spec in sorted(function.structured_input_signature[1].items())}
             own[key] = Signature(key, function, given, _specs(function.structured_outputs))
         size = int(own["ab"].inputs["l"].shape[1])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, tf.errors.OpError) as error:
