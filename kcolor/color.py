@@ -102,7 +102,9 @@ def merge(l: tf.Tensor, ab: tf.Tensor, dtype: tf.DType = tf.uint8) -> tf.Tensor:
         lightness and their hue: `fit_gamut` first, where that matters.
     """
     rgb = tf.stack([_gamma(part) for part in _linear_of(_f_of(_lab_of(l, ab)))], axis=-1)
-    return tf.cast(tf.round(tf.clip_by_value(rgb, 0.0, 1.0) * dtype.max), dtype)
+    # Clipped as whole numbers, which LiteRT's converter does not bring to 8 bits before they are rounded.
+    levels = tf.cast(tf.round(rgb * dtype.max), tf.int32)
+    return tf.cast(tf.clip_by_value(levels, 0, dtype.max), dtype)
 
 
 def fit_gamut(l: tf.Tensor, ab: tf.Tensor, *, dense: bool = False) -> tf.Tensor:
@@ -147,9 +149,9 @@ def _part_inside(l: tf.Tensor, ab: tf.Tensor) -> tf.Tensor:
 
 
 def _is_inside(f: Sequence[tf.Tensor]) -> tf.Tensor:
-    r, g, b = _linear_of(f)
-    least, most = tf.minimum(tf.minimum(r, g), b), tf.maximum(tf.maximum(r, g), b)
-    return (least > _DARKEST) & (most < _LIGHTEST)
+    # Not by the least and the most of the three: LiteRT's converter would have those in 8 bits, whatever it is told.
+    r, g, b = [(part > _DARKEST) & (part < _LIGHTEST) for part in _linear_of(f)]
+    return r & g & b
 
 
 def _lab_of(l: tf.Tensor, ab: tf.Tensor) -> list[tf.Tensor]:

@@ -76,11 +76,10 @@ def exported(tmp_path_factory, finished) -> Path:
 
     folder = tmp_path_factory.mktemp("exports") / "tiny"
     generator, real, about = load_generator(finished.path), photographs.find(finished.path), card.of(finished.generator)
-    targets = [
-        saved_model.target(generator, folder, about.classes),
-        *tflite.targets(generator, "tiny", photographs=real, about=about),
-        half.target(generator, "tiny", about),
-    ]
+    targets = [saved_model.target(generator, folder, about.classes), half.target(generator, "tiny", about)]
+    targets += tflite.targets(
+        generator, "tiny", photographs=real, precisions=tflite.PRECISIONS, about=about, licence="MIT", max_delta_e=5.0
+    )
     export.export(generator, folder, targets, real, source="a test")
     return folder
 

@@ -17,7 +17,9 @@ def half(finished, tmp_path_factory):
     """The finished run's generator in half precision, with its card."""
     folder = tmp_path_factory.mktemp("exports") / "tiny"
     about = card.of(finished.generator)
-    export.export(load_generator(finished.path), folder, ["keras float16"], source="a test", about=about)
+    generator = load_generator(finished.path)
+    target = export.half.target(generator, "tiny", about)
+    export.export(generator, folder, [target], export.photographs.find(finished.path), source="a test")
     return folder / "tiny.keras"
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -172,12 +173,30 @@ def test_the_names_of_the_classes(finished, loaded, tmp_path):
     for kind in ("run", "keras"):
         assert loaded[kind].classes == ("forest", "sea")
     assert Colorizer.load(finished.best).classes == ("forest", "sea")
-    for kind in ("saved_model", "tflite"):
-        assert loaded[kind].classes == ()
+    assert loaded["saved_model"].classes == ()
     # Beside no run, nobody knows them.
     elsewhere = Path(shutil.copy(finished.generator, tmp_path / "elsewhere.keras"))
     assert Colorizer.load(elsewhere).classes == ()
     assert "logits" in Colorizer.load(elsewhere).outputs(lightness(1))
+
+
+def test_a_tflite_says_what_it_sees(loaded, places, tmp_path):
+    """By the JSON beside it, as long as that is of this very file."""
+    assert loaded["tflite"].classes == ("forest", "sea")
+    made = loaded["tflite"].outputs(lightness(2))
+    np.testing.assert_allclose(made["logits"], loaded["keras"].outputs(lightness(2))["logits"], atol=1e-4)
+    alone = Path(shutil.copy(places["tflite"], tmp_path / "alone.tflite"))
+    assert Colorizer.load(alone).classes == ()
+    shutil.copy(places["tflite"].with_suffix(".json"), tmp_path / "alone.json")
+    assert Colorizer.load(alone).classes == ("forest", "sea")
+    shutil.copy(places["tflite"].with_name("tiny.float16.json"), tmp_path / "alone.json")
+    assert Colorizer.load(alone).classes == ()
+    (tmp_path / "alone.json").write_text("{")
+    assert Colorizer.load(alone).classes == ()
+
+
+def test_a_tflite_from_photo_to_photo_is_not_for_here(places):
+    assert "take the file beside it without .rgb" in refusal(places["tflite"].with_name("tiny.float32.rgb.tflite"))
 
 
 def test_classes_of_a_manifest_that_is_not_the_model_s(finished, tmp_path):
@@ -251,10 +270,10 @@ def tflite(place: Path, *shape: int, names=("l",), output="ab") -> Path:
     def colours(*given: tf.Tensor) -> dict[str, tf.Tensor]:
         return {output: tf.add_n([tf.concat([one[..., :1]] * 2, axis=-1) for one in given])}
 
-    module = tf.Module()
-    module.colours = tf.function(colours, [tf.TensorSpec(shape, tf.float32, name) for name in names])
-    made = module.colours.get_concrete_function()
-    place.write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([made], module).convert())
+    signature = tf.function(colours, [tf.TensorSpec(shape, tf.float32, name) for name in names])
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(tf.Module(), folder, signatures={"ab": signature})
+        place.write_bytes(tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["ab"]).convert())
     return place
 
 
@@ -266,8 +285,11 @@ def test_a_tflite_of_another_input(tmp_path, shape):
 
 
 def test_a_tflite_that_gives_something_else(tmp_path):
-    assert "no readable signature from l to ab" in refusal(tflite(tmp_path / "a.tflite", 1, 8, 8, 1, output="rgb"))
-    assert "no readable signature from l to ab" in refusal(tflite(tmp_path / "b.tflite", 1, 8, 8, 1, names=("l", "m")))
+    for place in (
+        tflite(tmp_path / "a.tflite", 1, 8, 8, 1, output="l"),
+        tflite(tmp_path / "b.tflite", 1, 8, 8, 1, names=("l", "m")),
+    ):
+        assert "no readable signature ab, from l to ab" in refusal(place)
     # The same way in and out as kcolor's is taken.
     assert Colorizer.load(tflite(tmp_path / "c.tflite", 1, 8, 8, 1)).size == 8
 

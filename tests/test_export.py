@@ -1,24 +1,30 @@
 """What is exported, loaded and run by processes that have no kcolor."""
 
 import hashlib
-import io
 import json
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
-from made import colour
-from PIL import Image
+from command import Here, mistake
+from made import colour, fill
 
-from kcolor import build, export, recipe
-from kcolor.colorizer import load_generator, of
+from kcolor import build, color, export, recipe
+from kcolor.colorizer import load_generator
 from kcolor.errors import RunError
-from kcolor.export import parity
+from kcolor.export import half, parity, photographs, tflite
+from kcolor.export.artifact import Target
 
-ALL = list(export.FORMATS)
-KERAS_HALF = "keras float16"
+TFLITE = [f"tiny.{precision}{kind}.tflite" for kind in ("", ".rgb") for precision in tflite.PRECISIONS]
+
+
+@pytest.fixture(scope="module")
+def real(finished):
+    return photographs.find(finished.path)
 
 
 @pytest.fixture(scope="module")
@@ -31,89 +37,96 @@ def in_a_fresh_process(code: str, *arguments) -> None:
     assert done.returncode == 0, done.stderr.decode()
 
 
-def test_the_manifest_tells_of_each_artifact(exported, generator):
-    manifest = json.loads((exported / "manifest.json").read_text())
-    assert manifest["input_size"] == 64
-    assert [entry["format"] for entry in manifest["artifacts"]] == ALL
-    for entry in manifest["artifacts"]:
-        path = exported / entry["path"]
-        assert 0 <= entry["largest_difference"] < entry["limit"]
+def entries(folder) -> dict[str, dict]:
+    return {entry["path"]: entry for entry in json.loads((folder / "manifest.json").read_text())["artifacts"]}
+
+
+def test_the_manifest_tells_of_each_artifact(exported, finished):
+    found = entries(exported)
+    assert list(found) == ["1", "tiny.keras", *TFLITE]
+    assert len({entry["weights_sha256"] for entry in found.values()}) == 1
+    for name, entry in found.items():
+        path, measured = exported / name, entry["parity"]
+        assert entry["photographs"].startswith(f"the run's own, of {finished.manifest}; ")
+        assert entry["source"] == "a test"
+        assert entry["size"] == 64
+        assert measured.keys() == found["1"]["parity"].keys()
+        assert measured["photographs"] == 16
+        for field, limit in entry["limits"].items():
+            assert 0 <= measured[field] < limit
+        assert 0 <= measured["mean_ab"] <= measured["largest_ab"]
+        assert measured["latency_ms"] > 0 and measured["first_request_ms"] > 0
+        precise = name.replace(entry["precision"], "float32")
+        expected = precise if entry["format"] == "tflite" and entry["precision"] != "float32" else ""
+        assert measured["reference"] == expected
+        assert (measured["latency_ratio"] == 1.0) or expected
         if path.is_file():
             assert entry["bytes"] == path.stat().st_size
             assert entry["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
-    by_format = {entry["format"]: entry for entry in manifest["artifacts"]}
-    assert by_format["tflite float16"]["bytes"] < 0.6 * by_format["tflite float32"]["bytes"]
-    assert by_format["tflite float16"]["largest_difference"] > by_format["tflite float32"]["largest_difference"]
-
-
-def test_serving_default_takes_photos_and_gives_photos(exported, generator, tmp_path):
-    """By tensor names in a session, as TensorFlow Serving does it."""
-    photos = {"a.png": colour(50), "b.jpg": colour(120, 1), "c.webp": colour(33, 2).resize((40, 20))}
-    for name, picture in photos.items():
-        picture.save(tmp_path / name)
-    (tmp_path / "d.png").write_bytes((tmp_path / "a.png").read_bytes())
-    code = """
-import sys, numpy as np, tensorflow as tf
-from pathlib import Path
-model, folder = sys.argv[1:]
-names = ["a.png", "b.jpg", "c.webp"]
-with tf.compat.v1.Session(graph=tf.Graph()) as session:
-    meta = tf.compat.v1.saved_model.load(session, ["serve"], model)
-    signature = meta.signature_def["serving_default"]
-    (given,), (made,) = signature.inputs.values(), signature.outputs.values()
-    assert list(signature.inputs) == ["image_bytes"] and list(signature.outputs) == ["colorized_bytes"]
-    run = lambda batch: session.run(made.name, {given.name: batch})
-    for name, data in zip(names, run([Path(folder, name).read_bytes() for name in names])):
-        Path(folder, name + ".made").write_bytes(data)
-    assert len(run([])) == 0
-    try:
-        run([b"not a picture"])
-    except tf.errors.InvalidArgumentError:
-        pass
-    else:
-        sys.exit("took what is no picture")
-sys.exit("kcolor" in sys.modules)
-"""
-    in_a_fresh_process(code, exported / "saved_model", tmp_path)
-    for name in photos:
-        made = Image.open(io.BytesIO((tmp_path / f"{name}.made").read_bytes()))
-        assert made.format == "PNG"
-        with Image.open(tmp_path / name) as picture:
-            expected = of(generator)(picture.convert("RGB"))
-        assert np.abs(np.asarray(made).astype(int) - np.asarray(expected).astype(int)).max() <= 1, name
+    largest = [found[name]["parity"]["largest_ab"] for name in TFLITE[:3]]
+    assert largest == sorted(largest)
+    assert found[TFLITE[1]]["bytes"] < 0.7 * found[TFLITE[0]]["bytes"]
+    assert {path.name for path in exported.iterdir()} == {
+        *found,
+        *("manifest.json", "serving"),
+        *(name.replace(".tflite", ".json") for name in TFLITE),
+    }
 
 
 def test_weights_are_stored_once(exported, generator):
-    (data,) = (exported / "saved_model" / "variables").glob("variables.data-*")
+    (data,) = (exported / "1" / "variables").glob("variables.data-*")
     assert data.stat().st_size == pytest.approx(4 * generator.count_params(), rel=0.1)
 
 
-def test_ab_takes_any_batch(exported, tmp_path):
+def test_tflite_is_static_of_builtin_operations_and_described(exported):
+    """What runs is what the JSON beside it says."""
     code = """
-import sys, tensorflow as tf
-ab = tf.saved_model.load(sys.argv[1]).signatures["ab"]
-for n in (1, 3):
-    out = ab(l=tf.zeros((n, 64, 64, 1)))["ab"]
-    assert out.shape == (n, 64, 64, 2) and out.dtype == tf.float32, out
-"""
-    in_a_fresh_process(code, exported / "saved_model")
-
-
-@pytest.mark.parametrize("precision", ["float32", "float16"])
-def test_tflite_is_static_and_of_builtin_operations(exported, precision):
-    code = """
-import sys, numpy as np
+import json, sys
+from pathlib import Path
+import numpy as np
 from ai_edge_litert.interpreter import Interpreter
-interpreter = Interpreter(sys.argv[1])
-assert list(interpreter.get_signature_list()) == ["serving_default"]
-(given,), (made,) = interpreter.get_input_details(), interpreter.get_output_details()
-assert list(given["shape_signature"]) == [1, 64, 64, 1] and given["dtype"] == np.float32, given
-assert list(made["shape_signature"]) == [1, 64, 64, 2] and made["dtype"] == np.float32, made
-names = {operation["op_name"] for operation in interpreter._get_ops_details()}
-assert not any(name.startswith("Flex") or name == "CUSTOM" for name in names), names
+for name in sys.argv[2:]:
+    path = Path(sys.argv[1], name)
+    about = json.loads(path.with_suffix(".json").read_text())
+    interpreter = Interpreter(str(path))
+    assert list(interpreter.get_signature_list()) == [about["signature"]], name
+    run = interpreter.get_signature_runner(about["signature"])
+    for told, details in ((about["inputs"], run.get_input_details()), (about["outputs"], run.get_output_details())):
+        assert told.keys() == details.keys(), (name, told, details)
+        for tensor, said in told.items():
+            assert said["shape"] == details[tensor]["shape_signature"].tolist(), (name, tensor)
+            assert np.dtype(said["dtype"]) == details[tensor]["dtype"], (name, tensor)
+    operations = {operation["op_name"] for operation in interpreter._get_ops_details()}
+    assert not any(each.startswith("Flex") or each in ("CUSTOM", "TRANSPOSE_CONV") for each in operations), operations
 assert "tensorflow" not in sys.modules
 """
-    in_a_fresh_process(code, exported / f"tiny.{precision}.tflite")
+    in_a_fresh_process(code, exported, *TFLITE)
+    about = json.loads((exported / "tiny.int8.json").read_text())
+    assert about["outputs"].keys() == {"ab", "logits"}
+    assert about["sha256"] == hashlib.sha256((exported / "tiny.int8.tflite").read_bytes()).hexdigest()
+    assert about["weights_sha256"] == entries(exported)["tiny.int8.tflite"]["weights_sha256"]
+    assert (about["scaling"]["l_scale"], about["scaling"]["ab_scale"]) == (50, 128)
+    assert (about["labels"], about["licence"], about["recipe"]["name"]) == (["forest", "sea"], "MIT", "wgan")
+
+
+@pytest.mark.parametrize("precision", tflite.PRECISIONS)
+def test_a_photo_comes_back_with_its_own_lightness(exported, precision):
+    """Lab is computed in float32 in each of them, also where the network is not."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    run = Interpreter(str(exported / f"tiny.{precision}.rgb.tflite")).get_signature_runner("rgb")
+    photo = np.asarray(colour(64, 5))
+    made = run(rgb=photo[np.newaxis])["rgb"][0]
+    assert made.dtype == np.uint8
+    assert np.abs(color.rgb_to_lab(made)[..., 0] - color.rgb_to_lab(photo)[..., 0]).max() < 0.6
+
+
+def test_eight_bits_are_per_channel(exported):
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(exported / "tiny.int8.tflite"), experimental_preserve_all_tensors=True)
+    scales = [len(tensor["quantization_parameters"]["scales"]) for tensor in interpreter.get_tensor_details()]
+    assert max(scales) > 8
 
 
 def test_half_precision_is_a_keras_file(exported, generator):
@@ -127,70 +140,114 @@ def test_half_precision_is_a_keras_file(exported, generator):
     l = np.random.default_rng(0).uniform(-1, 1, (2, 64, 64, 1)).astype(np.float32)
     difference = np.abs(made(l)["ab"].numpy() - generator(l)["ab"].numpy()).max()
     assert 0 < difference <= 1e-2
-    entry = next(e for e in json.loads((exported / "manifest.json").read_text())["artifacts"] if e["path"] == path.name)
-    assert 0 < entry["largest_difference"] <= entry["limit"] == 1e-2
+    entry = entries(exported)[path.name]
+    assert 0 < entry["parity"]["largest_ab"] <= entry["limits"]["largest_ab"] == 1.28
 
 
-def test_the_small_recipe_s_generator_in_half_precision_is_under_15_mb(tmp_path, monkeypatch):
-    monkeypatch.setattr(export.half.parity, "difference", lambda *arguments: 0.0)  # that is for the others
+def test_the_small_recipe_s_generator_in_half_precision_is_under_15_mb(tmp_path):
     small = build.generator(recipe.load(recipe.find("small")), 6)
     path = tmp_path / "small.keras"
-    export.half.export(small, path)
+    half.write(small, path)
     assert path.stat().st_size < min(15e6, 2.02 * small.count_params())
 
 
-def test_weights_beyond_half_precision_are_refused(generator, tmp_path):
+def test_weights_beyond_half_precision_are_refused(generator, real, tmp_path):
     kernel = generator.get_layer("output_conv").kernel
     kept = kernel.numpy()
     kernel.assign(np.full(kernel.shape, 7e4, np.float32))
     try:
         with pytest.raises(RunError, match=r"tiny.keras: a weight is beyond what 16 bits can hold \(70000\)"):
-            export.export(generator, tmp_path / "tiny", [KERAS_HALF], source="a test")
+            export.export(generator, tmp_path / "tiny", [half.target(generator, "tiny")], real, source="a test")
     finally:
         kernel.assign(kept)
     assert list((tmp_path / "tiny").iterdir()) == []
 
 
-def test_an_artifact_that_differs_is_refused(generator, tmp_path, monkeypatch):
-    name, _, write = export.FORMATS["tflite float16"]
-    monkeypatch.setitem(export.FORMATS, "tflite float16", (name, 1e-9, write))
-    export.export(generator, tmp_path / "tiny", ["tflite float32"], source="a test")
-    before = {path: path.read_bytes() for path in (tmp_path / "tiny").iterdir()}
-    with pytest.raises(RunError, match="differs from Keras"):
-        export.export(generator, tmp_path / "tiny", ["tflite float32", "tflite float16"], source="another")
-    assert {path: path.read_bytes() for path in (tmp_path / "tiny").iterdir()} == before
+@pytest.fixture
+def folder(exported, tmp_path):
+    """A copy of all exports."""
+    return shutil.copytree(exported, tmp_path / "tiny")
 
 
-def test_parity_sees_a_difference(exported, generator):
-    """Of another model's artifact: the comparison can fail."""
+@pytest.fixture
+def again(generator, real, exported) -> Target:
+    """A file that is as it was: what is converted, and takes its time, has been."""
+    (target, *_) = tflite.targets(generator, "tiny", photographs=real, precisions=["float32"])
+    return replace(target, write=lambda path: shutil.copy(exported / target.path, path))
+
+
+def test_what_differs_is_refused_and_the_rest_is_written(generator, real, folder, again):
+    """Neither silently, nor half; what was there under its name stays."""
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    bad = replace(again, path="other.tflite", limits={"mean_ab": 1e-12})
+    with pytest.raises(RunError, match=r"other.tflite: differs from Keras by .*, not by less than 1e-12; not") as told:
+        export.export(generator, folder, [bad, again], real, source="another")
+    assert "\n" not in str(told.value)
+    assert "other.tflite" not in entries(folder)
+    assert entries(folder)[again.path]["source"] == "another"
+    after = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    assert after.keys() == before.keys()
+    # Without what is known of it: the targets here were given no card.
+    assert {name for name in after if after[name] != before[name]} == {"tiny.float32.json", "manifest.json"}
+
+
+def test_parity_sees_a_difference(exported, generator, real):
+    """Of another model's artifact: the comparison can fail, and by as much as the model is another."""
+    (target, *_) = tflite.targets(generator, "tiny", photographs=real, precisions=["float32"])
     output = generator.get_layer("output_conv")
     kept = output.bias.numpy()
+    rgb = real.to_compare(64)
+    right = parity.truth(generator, rgb)
     output.bias.assign(kept + 0.01)
     try:
-        different = parity.difference(generator, exported / "tiny.float32.tflite", "tflite.py")
+        wrong = parity.truth(generator, rgb)
     finally:
         output.bias.assign(kept)
-    assert different == pytest.approx(0.01, rel=0.05)
+    found = parity.measure(target, exported / target.path, wrong)
+    assert found.largest_ab == pytest.approx(1.28, rel=0.05)
+    assert found.mean_ab == pytest.approx(128 * np.abs(wrong.ab - right.ab).mean(), rel=1e-3)
+    assert found.delta_e > 0.1
+    assert parity.measure(target, exported / target.path, right).largest_ab < 0.0128
 
 
-def test_what_is_no_artifact(generator, tmp_path):
+def test_what_is_no_artifact(generator, real, tmp_path):
+    (target, *_) = tflite.targets(generator, "tiny", photographs=real, precisions=["float32"])
     (tmp_path / "a.tflite").write_bytes(b"nothing")
-    with pytest.raises(RunError, match=r"a.tflite: tflite failed"):
-        parity.difference(generator, tmp_path / "a.tflite", "tflite.py")
+    with pytest.raises(RunError, match=r"a.tflite: running it failed: ") as told:
+        parity.measure(target, tmp_path / "a.tflite", parity.truth(generator, real.to_compare(64)))
+    assert "\n" not in str(told.value)
 
 
-def test_other_weights_replace_all(generator, tmp_path):
-    folder = tmp_path / "tiny"
-    export.export(generator, folder, ["tflite float32", "tflite float16"], source="a test")
+def test_other_weights_replace_all_but_versions(generator, real, folder, again):
+    version = replace(again, path="versions/1.tflite", describe=None, versioned=True)
+    export.export(generator, folder, [version], real, source="a test")
+    assert len(entries(folder)) == 11
     output = generator.get_layer("output_conv")
     kept = output.bias.numpy()
     output.bias.assign(kept + 0.01)
     try:
-        export.export(generator, folder, ["tflite float16"], source="another")
+        others = replace(again, limits={})
+        export.export(generator, folder, [others], real, source="another")
+        with pytest.raises(RunError, match=r"versions/1.tflite: is there already, and a version is never overwritten"):
+            export.export(generator, folder, [version], real, source="another")
     finally:
         output.bias.assign(kept)
-    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "tiny.float16.tflite"]
-    assert json.loads((folder / "manifest.json").read_text())["source"] == "another"
+    names = ["1", "manifest.json", "serving", "tiny.float32.json", "tiny.float32.tflite", "versions"]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    found = entries(folder)
+    assert {path: entry["source"] for path, entry in found.items()} == {
+        "1": "a test",
+        "versions/1.tflite": "a test",
+        "tiny.float32.tflite": "another",
+    }
+    assert found["versions/1.tflite"]["weights_sha256"] != found["tiny.float32.tflite"]["weights_sha256"]
+
+
+def test_exporting_again_keeps_the_others(folder, generator, real, again):
+    before = entries(folder)
+    (folder / "tiny.int8.tflite").unlink()  # by hand: then it is no artifact any more
+    export.export(generator, folder, [again], real, source="another")
+    assert entries(folder).keys() == before.keys() - {"tiny.int8.tflite"}
 
 
 def test_names(finished, tmp_path):
@@ -202,11 +259,94 @@ def test_names(finished, tmp_path):
     assert export.default_name(tmp_path / "model.keras") == "model"
 
 
-def test_exporting_again_keeps_the_others(exported, generator):
-    before = json.loads((exported / "manifest.json").read_text())
-    export.export(generator, exported, ["tflite float32"], source="a test")
-    after = json.loads((exported / "manifest.json").read_text())
-    assert [entry["path"] for entry in after["artifacts"]] == [entry["path"] for entry in before["artifacts"]]
-    assert sorted(path.name for path in exported.iterdir()) == sorted(
-        ["manifest.json", *(entry["path"] for entry in after["artifacts"])]
-    )
+# --- photographs
+
+
+def test_photographs_are_the_run_s_own_or_named_or_scikit_image_s(finished, photos, tmp_path):
+    told = []
+    own = photographs.find(finished.generator, on_fallback=told.append)
+    assert "the run's own" in own.origin
+    assert own.root == photos
+    ours = photographs.find(tmp_path / "alone.keras", on_fallback=told.append)
+    assert "scikit-image" in ours.origin
+    assert {photo.path for photo in ours.compared} >= {"astronaut.png", "coffee.png"}
+    assert told == []
+    fill(tmp_path / "mine", ["a.png", "b.png"])
+    mine = photographs.find(finished.path, tmp_path / "mine")
+    assert [photo.path for photo in mine.compared] == ["a.png", "b.png"]
+    assert str(tmp_path / "mine") in mine.origin
+
+
+def test_photographs_of_a_run_that_have_gone(finished, tmp_path):
+    """Told in a line, and others serve."""
+    from kcolor.manifest import Manifest
+
+    (tmp_path / "run").mkdir()
+    for file in (finished.info, finished.generator):
+        shutil.copy(file, tmp_path / "run")
+    Manifest.load(finished.manifest, root=tmp_path / "gone").save(tmp_path / "run" / "manifest.csv")
+    told = []
+    assert "scikit-image" in photographs.find(tmp_path / "run", on_fallback=told.append).origin
+    (line,) = told
+    assert "none of the photos can be used" in line
+    assert "\n" not in line
+
+
+def test_few_photographs_calibrate_by_windows(real):
+    compared, representative = real.to_compare(32), real.to_calibrate(32)
+    assert compared.shape == (16, 32, 32, 3)
+    assert representative.shape == (112, 32, 32, 3)  # sixteen photographs, and six windows of each
+    assert len(np.unique(representative.reshape(112, -1), axis=0)) == 112
+    np.testing.assert_array_equal(representative, real.to_calibrate(32))
+
+
+# --- other sizes
+
+
+def test_other_sizes_are_files_of_their_own(generator, real, tmp_path):
+    wanted = tflite.targets(generator, "tiny", photographs=real, precisions=["dynamic"], sizes=[64, 96])
+    assert [target.path for target in wanted] == [
+        *("tiny.dynamic.tflite", "tiny.dynamic.rgb.tflite"),
+        *("tiny.96.dynamic.tflite", "tiny.96.dynamic.rgb.tflite"),
+    ]
+    export.export(generator, tmp_path / "tiny", wanted[2:3], real, source="a test")
+    (entry,) = entries(tmp_path / "tiny").values()
+    assert entry["size"] == 96
+    about = json.loads((tmp_path / "tiny" / entry["metadata"]).read_text())
+    assert about["inputs"]["l"]["shape"] == [1, 96, 96, 1]
+    assert about["outputs"]["ab"]["shape"] == [1, 96, 96, 2]
+
+
+def test_sizes_that_are_not_possible(generator, real):
+    with pytest.raises(RunError, match=r"--size 100: not possible: size 100 is not a multiple of 2\*\*depth = 16"):
+        tflite.targets(generator, "tiny", photographs=real, sizes=[64, 100])
+
+
+def test_the_command_tells_what_is_refused(finished, tmp_path, here):
+    words = ("--tflite", "--precision", "dynamic", "--max-delta-e", "1e-6", "-o", "made")
+    _, error = here("export", finished.path, *words, cwd=tmp_path, status=2)
+    assert "tiny.dynamic.tflite: differs from Keras by a mean Delta E" in mistake(error)
+    assert "--max-delta-e lets it pass" in error
+    assert list((tmp_path / "made" / "tiny").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--tflite", "--precision", "int4"), "'int4' is not one of"),
+        (("--tflite", "--size", "big"), "'big' is not a valid integer"),
+        (("--tflite", "--size", "100"), "--size 100: not possible: size 100 is not a multiple of 2**depth = 16"),
+        (("--tflite", "--data", "nowhere"), "nowhere is not a folder"),
+        (("--half", "--precision", "int8"), "--precision: only with --tflite"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_mistakes(finished, tmp_path, here, words, said):
+    _, error = here("export", finished.path, *words, cwd=tmp_path, status=2)
+    assert said in mistake(error)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def here(capsys, monkeypatch):
+    return Here(capsys, monkeypatch)

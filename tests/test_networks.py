@@ -204,3 +204,33 @@ def test_saved_network_answers_alike(make, shapes, tmp_path):
     assert len(expected) == len(outputs)
     for ours, theirs in zip(expected, outputs, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_generator_for_pictures_of_another_size():
+    """It is convolutional: where the pictures are larger, what it says of a place depends on what is around it."""
+    generator = networks.unet(16, width=4, depth=2)
+    larger = networks.resized(generator, 48)
+    assert larger.output["ab"].shape == (None, 48, 48, 2)
+    assert {id(v) for v in larger.weights} == {id(v) for v in generator.weights}
+    l = noise(1, 48, 48, 1)
+    made = larger(l, training=False)["ab"]
+    # What is far from every edge is as in the middle of any other picture that is the same there.
+    np.testing.assert_allclose(
+        networks.resized(generator, 32)(l[:, 8:40, 8:40], training=False)["ab"][:, 12:20, 12:20],
+        made[:, 20:28, 20:28],
+        atol=1e-6,
+    )
+
+
+def test_the_class_branch_goes_on_seeing_the_whole_picture_at_its_own_size():
+    generator = small_class_unet()
+    size = generator.input_shape[1]
+    l = tf.image.resize(noise(2, 8, 8, 1), (2 * size, 2 * size), "bicubic")
+    larger = networks.resized(generator, 2 * size)
+    made = larger(l, training=False)
+    assert made["ab"].shape == (2, 2 * size, 2 * size, 2)
+    seen = tf.image.resize(l, (size, size), antialias=True)
+    np.testing.assert_allclose(made["logits"], generator(seen, training=False)["logits"], atol=1e-5)
+    assert {id(v) for v in larger.weights} == {id(v) for v in generator.weights}
+    with pytest.raises(ValueError, match="is not a multiple"):
+        networks.resized(generator, size + 8)

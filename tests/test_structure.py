@@ -47,7 +47,7 @@ ORDER = [
     ["client", "colorize", "fit", "protocols"],
     ["judge"],
     ["evaluate"],
-    ["export.artifact", "export.photographs"],
+    ["export.artifact", "export.photographs", "export.subpixel"],
     ["export.parity", "export.serving"],
     ["export.half", "export.saved_model"],
     ["export.tflite"],

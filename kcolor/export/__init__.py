@@ -111,6 +111,7 @@ def _make_all(
             truths[target.size] = parity.truth(target.generator, photographs.to_compare(target.size))
         for wanted in (target.reference, target):
             if wanted and not (making / wanted.path).exists():
+                (making / wanted.path).parent.mkdir(parents=True, exist_ok=True)
                 wanted.write(making / wanted.path)
         path = making / target.path
         reference = making / target.reference.path if target.reference else None
@@ -138,10 +139,10 @@ def _fault(artifact: Artifact) -> str:
     for field, limit in artifact.limits.items():
         value = getattr(artifact.parity, field)
         if not value < limit:
+            told = {"delta_e": "a mean Delta E of", "largest_ab": "an ab of", "mean_ab": "a mean ab of"}[field]
             mend = "; other photographs (--data) may calibrate it better, --max-delta-e lets it pass"
-            told = "a mean Delta E of" if field == "delta_e" else f"{field}"
             return (
-                f"{artifact.path}: differs from Keras by {told} {value:.2g}, more than {limit:g}; not written"
+                f"{artifact.path}: differs from Keras by {told} {value:.2g}, not by less than {limit:g}; not written"
                 f"{mend if artifact.precision in ('dynamic', 'int8') else ''}"
             )
     return ""

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from kcolor import __version__, card, color, networks
 from kcolor.errors import RunError
-from kcolor.export import parity, saved_model
+from kcolor.export import parity, saved_model, subpixel
 from kcolor.export.artifact import Artifact, Target
 from kcolor.export.photographs import Photographs
 
@@ -115,7 +115,8 @@ class _Graph:
             folder.mkdir()
             with tempfile.TemporaryDirectory(dir=folder) as temporary:
                 source, given = Path(temporary, "saved_model"), Path(temporary, "given.npy")
-                saved_model.write_functions(self.generator, source, {self.kind: _SIGNATURES[self.kind](self.generator)})
+                quick = subpixel.without_transposed(self.generator)
+                saved_model.write_functions(quick, source, {self.kind: _SIGNATURES[self.kind](quick)})
                 if "int8" in self.precisions:
                     rgb = self.photographs.to_calibrate(size)
                     np.save(given, color.lightness(rgb).numpy() if self.kind == "ab" else rgb)
@@ -166,7 +167,7 @@ def _resized(generator: keras.Model, size: int) -> keras.Model:
 
 
 def _ab(generator: keras.Model) -> tf.types.experimental.PolymorphicFunction:
-    # With a batch of any size, the transposed convolutions would run on LiteRT's slow path.
+    # With a batch of any size LiteRT.js would refuse it, and quantized convolutions would be slow.
     shape = (1, *generator.input_shape[1:])
     return tf.function(lambda l: dict(generator(l, training=False)), [tf.TensorSpec(shape, tf.float32, name="l")])
 
