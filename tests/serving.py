@@ -91,12 +91,12 @@ def around(call: Callable, **options) -> Iterator[str]:
     from kcolor.serve.model import Model, Signature
     from kcolor.serve.protocol import Protocol
 
-    limits = {"workers": 1, "max_batch": 8, "max_queue": 4, "body": 10_000, "timeout": 30.0} | options
+    limits = {"workers": 1, "max_batch": 8, "max_queue": 4, "body": 10_000, "timeout": 30.0, "web": app.WEB} | options
     signature = Signature("serving_default", call, {"x": tf.TensorSpec((None,), tf.float32, "x")}, {})
     batcher = Batcher(**{key: limits[key] for key in ("workers", "max_batch", "max_queue")})
     model = Model("double", 1, 8, (), {"serving_default": signature})
     bodies = Bodies(limits["body"], 4 * limits["body"])
-    made = app.create(app.Serving(model, batcher, Meters(), bodies, limits["timeout"]))
+    made = app.create(app.Serving(model, batcher, Meters(), bodies, limits["timeout"]), web=limits["web"])
     server = uvicorn.Server(uvicorn.Config(made, http=Protocol, loop="asyncio", ws="none", log_level="warning"))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

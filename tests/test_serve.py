@@ -23,7 +23,7 @@ from kcolor.colorizer import load_generator
 from kcolor.errors import RunError
 from kcolor.export import saved_model
 from kcolor.photo import has_note
-from kcolor.serve import app, model, protocol
+from kcolor.serve import model, protocol
 
 PREDICT = "/v1/models/double:predict"
 
@@ -236,12 +236,10 @@ def test_the_page_and_what_stands_beside_it(served):
     assert (status, said["error"]) == (404, "nothing is at /nowhere; the API is at /v1/models/tiny")
 
 
-def test_the_page_is_served_where_there_is_one(tmp_path, monkeypatch, gate):
+def test_the_page_is_served_where_there_is_one(tmp_path, gate):
     (tmp_path / "index.html").write_text("<p>the page")
     (tmp_path / "page.js").write_text("1")
-    monkeypatch.setattr(app, "WEB", tmp_path)
-    monkeypatch.setattr(app.create, "__kwdefaults__", {"web": tmp_path})
-    with around(gate) as url:
+    with around(gate, web=tmp_path) as url:
         assert pool.request("GET", url + "/").data == b"<p>the page"
         assert "javascript" in pool.request("GET", f"{url}/page.js").headers["Content-Type"]
         assert pool.request("GET", f"{url}/config.json").json()["name"] == "double"
