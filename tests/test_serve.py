@@ -171,6 +171,20 @@ def test_a_head_that_is_too_large_is_refused(gate, head):
         assert pool.request("GET", f"{url}/healthz").status == 200
 
 
+def test_the_end_of_an_answer_does_not_wait_for_its_beginning_to_be_acknowledged(gate, monkeypatch):
+    made, seen = protocol.Protocol.connection_made, []
+
+    def watched(self, transport):
+        made(self, transport)
+        option = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        seen.append(option)
+
+    monkeypatch.setattr(protocol.Protocol, "connection_made", watched)
+    with around(gate) as url:
+        assert urllib3.request("GET", f"{url}/healthz").status == 200
+    assert seen == [1]
+
+
 def test_compressed_bodies_are_refused(gate):
     with around(gate) as url:
         status, said = ask(url + PREDICT, {"instances": [1]}, headers={"Content-Encoding": "gzip"})
