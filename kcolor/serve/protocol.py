@@ -24,8 +24,8 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """Begin to wait for the first request."""
         super().connection_made(transport)
-        # asyncio does so only for sockets that were made with TCP's number, which `socket.create_server` leaves out; the
-        # second of two writes would wait 40 ms for the first to be acknowledged.
+        # asyncio does so only for sockets that were made with TCP's number, which `socket.create_server` leaves out.
+        # The second of two writes would wait 40 ms for the first to be acknowledged.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._waiting = self.loop.call_later(_HEAD_SECONDS, self._give_up)
 
