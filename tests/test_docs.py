@@ -20,6 +20,7 @@ COMMANDS = sorted(
             ROOT / "README.md",
             ROOT / "docs" / "colorize.md",
             ROOT / "docs" / "deploy-serve.md",
+            ROOT / "docs" / "deploy-web.md",
             ROOT / "docs" / "evaluation.md",
             ROOT / "docs" / "models" / "small.md",
             ROOT / "exports" / "README.md",
