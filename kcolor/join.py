@@ -47,10 +47,9 @@ def join(rgb: tf.Tensor, ab: tf.Tensor, upsampler: Upsampler = upsample.guided) 
 
 
 def _join_one(rgb: tf.Tensor, ab: tf.Tensor, upsampler: Upsampler) -> tf.Tensor:
-    if not tf.executing_eagerly():
-        return _in_graph(upsampler, rgb, ab)
-    if rgb.shape[0] * rgb.shape[1] <= _STRIP:  # it is done before XLA has compiled anything
-        return _graph(upsampler, rgb.dtype)(rgb, ab)
+    # A small photograph is done before XLA has compiled anything; and an exported graph may not use it.
+    if not tf.executing_eagerly() or rgb.shape[0] * rgb.shape[1] <= _STRIP:
+        return tf.ensure_shape(_graph(upsampler, rgb.dtype)(rgb, ab), rgb.shape)
     return tf.constant(_strip_by_strip(upsampler, rgb, ab))
 
 
@@ -78,7 +77,7 @@ def _in_graph(upsampler: Upsampler, rgb: tf.Tensor, ab: tf.Tensor) -> tf.Tensor:
 
 @cache
 def _graph(upsampler: Upsampler, dtype: tf.DType) -> tf.types.experimental.PolymorphicFunction:
-    """`_in_graph` for any size: operation by operation, a small photograph takes fifty times as long."""
+    """`_in_graph` for any size, traced once: operation by operation, a small photograph takes fifty times as long."""
     signature = [tf.TensorSpec((None, None, 3), dtype), tf.TensorSpec((None, None, 2), tf.float32)]
     return tf.function(partial(_in_graph, upsampler), input_signature=signature, autograph=False)
 

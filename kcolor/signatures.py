@@ -7,6 +7,7 @@ photograph that is refused is named by its place in the call, since one call may
 
 import re
 from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import Any
 
 import keras
@@ -131,11 +132,12 @@ def _read(
     pictures = tf.TensorArray(tf.uint8, last - first, element_shape=(size, size, 3))
 
     def one(i: tf.Tensor, photographs: tf.TensorArray, pictures: tf.TensorArray) -> tuple[Any, ...]:
-        rgb = _upright(image_bytes, i, max_pixels)
+        rgb = upright(image_bytes, i)
         if keep:
             photographs = photographs.write(i - first, rgb)
         return i + 1, photographs, pictures.write(i - first, image.fit_square(rgb, size))
 
+    upright = _upright(max_pixels)
     # One after the other: decoding is where a hostile file would take its memory.
     _, photographs, pictures = tf.while_loop(
         lambda i, *_: i < last, one, (first, photographs, pictures), parallel_iterations=1
@@ -143,12 +145,17 @@ def _read(
     return photographs, pictures.stack()
 
 
-def _upright(image_bytes: tf.Tensor, i: tf.Tensor, max_pixels: int) -> tf.Tensor:
-    """The photograph of one file, (height, width, 3) uint8.
+@cache
+def _upright(max_pixels: int) -> tf.types.experimental.PolymorphicFunction:
+    """Of files (n,) and one's place: its photograph, (height, width, 3) uint8. Traced once for all signatures.
 
-    Raises:
-        tf.errors.InvalidArgumentError: It is too large, or cannot be decoded.
+    It raises `tf.errors.InvalidArgumentError` where that is too large, or cannot be decoded.
     """
+    signature = [tf.TensorSpec((None,), tf.string), tf.TensorSpec((), tf.int32)]
+    return tf.function(partial(_upright_of, max_pixels), input_signature=signature, autograph=False)
+
+
+def _upright_of(max_pixels: int, image_bytes: tf.Tensor, i: tf.Tensor) -> tf.Tensor:
     with tf.device("/cpu:0"):
         data = image_bytes[i]
         head = header.read(data)

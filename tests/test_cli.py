@@ -145,7 +145,7 @@ def test_colorize_takes_any_name_and_names_what_is_too_large(work, folder):
 
 def test_export(work, tmp_path):
     said, _ = kcolor("export", "--saved-model", "-o", tmp_path / "exports", cwd=work)
-    assert "largest difference from Keras" in said
+    assert "Delta E from Keras" in said
     assert (tmp_path / "exports" / "tiny" / "manifest.json").is_file()
     assert (tmp_path / "exports" / "tiny" / "1" / "saved_model.pb").is_file()
 

@@ -327,18 +327,22 @@ def test_a_saved_model_that_is_damaged(places, tmp_path):
     assert "not a SavedModel of kcolor export" in refusal(copy)
 
 
-def test_what_is_no_model_at_all(finished, exported, tmp_path):
+def test_what_is_no_model_at_all(finished, tmp_path):
     assert "not a run directory" in refusal(tmp_path)
     assert "no such run or model" in refusal(tmp_path / "nothing.keras")
     assert "no such run or model" in refusal(tmp_path / "nothing.tflite")
     (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\xff")
     assert "not a whole .keras model" in refusal(tmp_path / "photo.jpg")
-    # The folder that an export is in is not the export.
-    assert str(exported / "1") in refusal(exported)
     run = Run(tmp_path / "run")
     run.path.mkdir()
     shutil.copy(finished.info, run.info)
     assert "not finished; kcolor fit --resume" in refusal(run.path)
+
+
+def test_a_folder_of_versions_is_its_newest_one_but_no_keras_model(exported):
+    assert Colorizer.load(exported).path == exported / "1"
+    with pytest.raises(RunError, match="not a run directory; the export in it is"):
+        load_generator(exported)
 
 
 # --- training mode

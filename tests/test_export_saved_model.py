@@ -1,8 +1,11 @@
 import io
+import json
 import os
 import pickle
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import keras
@@ -10,6 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import yaml
+from command import Here, mistake
 from google.protobuf import text_format
 from made import colour
 from PIL import Image
@@ -192,3 +196,40 @@ def test_what_was_configured_by_hand_stays(deployment):
     assert (deployment / "models.config").read_text() == "mine"
     assert "(n, 128, 128, 1)" in (deployment / "README.md").read_text()
     assert "classify" not in (deployment / "README.md").read_text()
+
+
+def started(folder: Path, model: Path) -> subprocess.Popen:
+    command = [sys.executable, "-m", "kcolor", "export", str(model), "--saved-model", "--name", "tiny"]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_version_is_there_whole_or_not_at_all_and_numbers_count_up(tmp_path, tiny_model):
+    """Killed while it is being written; then written; then another one, beside it."""
+    model = tmp_path / "exports" / "tiny"
+    with started(tmp_path, tiny_model) as process:
+        while not list(model.glob(".export-*/1/saved_model.pb")):
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    assert not (model / "1").exists()
+    assert not (model / "manifest.json").exists()
+    for version in ("1", "2"):
+        with started(tmp_path, tiny_model) as process:
+            _, told = process.communicate()
+            assert process.returncode == 0, told
+        assert (model / version / "assets.extra" / "tf_serving_warmup_requests").is_file()
+        entries = json.loads((model / "manifest.json").read_text())["artifacts"]
+        assert entries[-1]["path"] == version
+    assert [entry["path"] for entry in entries] == ["1", "2"]
+    assert entries[0]["parity"]["largest_ab"] < 0.0128
+    assert (model / "serving" / "compose.yaml").is_file()
+
+
+def test_a_name_that_no_server_could_use(tmp_path, tiny_model, capsys, monkeypatch):
+    _, error = Here(capsys, monkeypatch)(
+        "export", tiny_model, "--saved-model", "--name", "my model", cwd=tmp_path, status=2
+    )
+    assert (
+        mistake(error) == "kcolor: my model: no name for a model on a server: letters, digits, - . and _ only (--name)"
+    )
+    assert not (tmp_path / "exports").exists()

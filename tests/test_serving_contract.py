@@ -1,15 +1,16 @@
 """What TensorFlow Serving's REST API promises, of kcolor serve; and of TensorFlow Serving itself where it is at hand.
 
+It is where tensorflow_model_server is installed, or Docker runs. Or
+
     KCOLOR_SERVING_URL=http://host:8501/v1/models/NAME python -m pytest tests/test_serving_contract.py
 
-runs the same against a tensorflow_model_server that serves what kcolor export --saved-model wrote (of a model with a
-class branch), as version 1 of the model NAME.
+asks one that serves what kcolor export --saved-model wrote (of a model with a class branch), as version 1 of the model
+NAME.
 """
 
 import base64
 import io
 import json
-import os
 
 import numpy as np
 import pytest
@@ -19,15 +20,20 @@ from serving import ask, b64, jpeg, png, pool
 from tensorflow_serving.apis.get_model_metadata_pb2 import SignatureDefMap
 from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusResponse, ModelVersionStatus
 from tensorflow_serving.apis.model_pb2 import ModelSpec
+from tensorflow_serving_itself import model_server
 
 PHOTO = png(40)
 
 
-@pytest.fixture(scope="module")
-def url(request):
-    """The model's address."""
-    given = os.environ.get("KCOLOR_SERVING_URL")
-    return given.rstrip("/") if given else request.getfixturevalue("served").url + "/v1/models/tiny"
+@pytest.fixture(scope="module", params=["kcolor", "tensorflow"])
+def url(request, tmp_path_factory):
+    """The model's address on each server."""
+    if request.param == "kcolor":
+        yield request.getfixturevalue("served").url + "/v1/models/tiny"
+        return
+    exports = tmp_path_factory.mktemp("exports") / "tiny"
+    with model_server(exports, "tiny", request.getfixturevalue("tiny_model")) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
