@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := runs/quickstart
 
-.PHONY: quickstart test lint clean
+.PHONY: quickstart test web lint clean
 
 # Made anew when what is to be installed changes.
 $(VENV)/.installed: pyproject.toml
@@ -28,8 +28,17 @@ quickstart: $(VENV)/.installed
 	@echo "  exported models     exports/quickstart/"
 	@echo "Three photographs teach nothing about a fourth: its colours show that every part works, and no more."
 
-test: $(VENV)/.installed lint
+# The tests of the page are passed over where there is no npm to bring LiteRT.js.
+test: $(VENV)/.installed lint $(if $(shell command -v npm),web)
 	$(BIN)/python -m pytest
+
+# What runs networks in browsers, for kcolor export --web and kcolor serve; and the check of the page's types.
+web: kcolor/web/runtime/VERSION
+	npm --prefix web run --silent types
+
+kcolor/web/runtime/VERSION: web/package-lock.json web/build.sh
+	npm --prefix web ci --ignore-scripts --silent
+	npm --prefix web run --silent build
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -37,4 +46,4 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache web/node_modules kcolor/web/runtime

@@ -82,19 +82,27 @@ def serving(model: Path, *options: str | int) -> Iterator[Server]:
 def around(call: Callable, **options) -> Iterator[str]:
     """A server in this process, of a model whose one signature maps ``x`` (n,) float32 to ``y``; its address."""
     import tensorflow as tf
+
+    from kcolor.serve.model import Model, Signature
+
+    signature = Signature("serving_default", call, {"x": tf.TensorSpec((None,), tf.float32, "x")}, {})
+    with within(Model("double", 1, 8, (), {"serving_default": signature}), **options) as url:
+        yield url
+
+
+@contextmanager
+def within(model, **options) -> Iterator[str]:
+    """A server in this process, of a model; its address."""
     import uvicorn
 
     from kcolor.serve import app
     from kcolor.serve.batching import Batcher
     from kcolor.serve.bodies import Bodies
     from kcolor.serve.meters import Meters
-    from kcolor.serve.model import Model, Signature
     from kcolor.serve.protocol import Protocol
 
     limits = {"workers": 1, "max_batch": 8, "max_queue": 4, "body": 10_000, "timeout": 30.0, "web": app.WEB} | options
-    signature = Signature("serving_default", call, {"x": tf.TensorSpec((None,), tf.float32, "x")}, {})
     batcher = Batcher(**{key: limits[key] for key in ("workers", "max_batch", "max_queue")})
-    model = Model("double", 1, 8, (), {"serving_default": signature})
     bodies = Bodies(limits["body"], 4 * limits["body"])
     made = app.create(app.Serving(model, batcher, Meters(), bodies, limits["timeout"]), web=limits["web"])
     server = uvicorn.Server(uvicorn.Config(made, http=Protocol, loop="asyncio", ws="none", log_level="warning"))

@@ -52,6 +52,7 @@ ORDER = [
     ["export.half", "export.saved_model"],
     ["export.tflite"],
     ["export"],
+    ["export.web"],
     ["serve"],
     ["serve.listening", "serve.memory", "serve.meters", "serve.protocol", "serve.refusal"],
     ["serve.model"],

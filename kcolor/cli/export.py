@@ -34,6 +34,13 @@ class _List(click.ParamType):
 @click.option("--tflite", is_flag=True, help="Files for LiteRT: from L to ab, and from a photo to a photo.")
 @click.option("--half", is_flag=True, help="A .keras file of half the size, for kcolor and Keras: weights in 16 bits.")
 @click.option(
+    "--web",
+    "site",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="A static site there, which colours photographs in its visitors' browsers.",
+)
+@click.option(
     "--precision",
     "precisions",
     type=_List(click.Choice(PRECISIONS)),
@@ -54,7 +61,7 @@ class _List(click.ParamType):
 )
 @click.option("--max-delta-e", type=click.FloatRange(min=0, min_open=True), help="What dynamic and int8 may differ by.")
 @click.option("--max-pixels", type=click.IntRange(min=1), help="Of --saved-model: a larger photo is refused.")
-@click.option("--licence", help="Of the weights, for the JSON beside a .tflite.")
+@click.option("--licence", help="Of the weights, for the JSON beside a .tflite and the manifest of a site.")
 @click.option("-o", "output", type=click.Path(path_type=Path), default="exports", show_default=True)
 @click.option("--name", help="Of the folder in it; default the run's.")
 def export(
@@ -68,17 +75,23 @@ def export(
     max_delta_e: float | None,
     max_pixels: int | None,
     licence: str | None,
+    site: Path | None,
     output: Path,
     name: str | None,
 ) -> None:
     """Export a RUN's generator (default: the newest finished run's), and prove each artifact equal to it."""
     from kcolor import bundled, run
 
-    if not (saved_model or tflite or half):
-        raise click.UsageError("say what to export: --saved-model, --tflite, --half, or several")
+    if not (saved_model or tflite or half or site):
+        raise click.UsageError("say what to export: --saved-model, --tflite, --half, --web, or several")
     if max_pixels and not saved_model:
         raise click.UsageError("--max-pixels: only with --saved-model")
-    only = {"--precision": precisions, "--size": sizes, "--max-delta-e": max_delta_e, "--licence": licence}
+    only = {
+        "--precision": precisions,
+        "--size": sizes,
+        "--max-delta-e": max_delta_e,
+        "--licence": None if site else licence,
+    }
     if stray := [option for option, value in only.items() if value is not None and not tflite]:
         raise click.UsageError(f"{', '.join(stray)}: only with --tflite")
     chosen = bundled.find(run_or_model) if run_or_model else run.newest_finished().path
@@ -90,11 +103,15 @@ def export(
         from kcolor.export import photographs as real
         from kcolor.export import saved_model as saved
         from kcolor.export import tflite as lite
+        from kcolor.export import web
+    if site:
+        web.check(site)
     generator = load_generator(chosen)
     photographs = real.find(chosen, data, on_fallback=lambda why: click.echo(f"note: {why}", err=True))
     folder = output / (name or verb.default_name(chosen))
     file = run.Run(chosen).generator if chosen.is_dir() else chosen
     about = card.of(file)
+    licence = licence or ("Apache-2.0" if chosen.parent == bundled.FOLDER else "")
     targets = []
     if saved_model:
         more = {"max_pixels": max_pixels} if max_pixels else {}
@@ -107,7 +124,7 @@ def export(
             precisions=precisions or ("float32", "float16"),
             sizes=sizes or (),
             about=about,
-            licence=licence or ("Apache-2.0" if chosen.parent == bundled.FOLDER else ""),
+            licence=licence,
             max_delta_e=max_delta_e or lite.MAX_DELTA_E,
         )
     if half:
@@ -132,4 +149,7 @@ def export(
                 f"note: {artifact.path} is slower than float32 on this machine, which it should not be", err=True
             )
 
-    click.echo(verb.export(generator, folder, targets, photographs, source=str(chosen), on_done=tell))
+    if targets:
+        click.echo(verb.export(generator, folder, targets, photographs, source=str(chosen), on_done=tell))
+    if site:
+        click.echo(web.export(generator, site, photographs, name=folder.name, about=about, licence=licence))
