@@ -80,7 +80,9 @@ def exported(tmp_path_factory, finished) -> Path:
     targets += tflite.targets(
         generator, "tiny", photographs=real, precisions=tflite.PRECISIONS, about=about, licence="MIT", max_delta_e=5.0
     )
-    export.export(generator, folder, targets, real, source="a test")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(photographs, "REPRESENTATIVE", 8)
+        export.export(generator, folder, targets, real, source="a test")
     return folder
 
 

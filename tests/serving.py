@@ -99,12 +99,13 @@ def within(model, **options) -> Iterator[str]:
     from kcolor.serve.batching import Batcher
     from kcolor.serve.bodies import Bodies
     from kcolor.serve.meters import Meters
+    from kcolor.serve.protocol import Protocol
 
-    limits = {"workers": 1, "max_batch": 8, "max_queue": 4, "body": 10_000, "timeout": 30.0} | options
+    limits = {"workers": 1, "max_batch": 8, "max_queue": 4, "body": 10_000, "timeout": 30.0, "web": app.WEB} | options
     batcher = Batcher(**{key: limits[key] for key in ("workers", "max_batch", "max_queue")})
     bodies = Bodies(limits["body"], 4 * limits["body"])
-    made = app.create(app.Serving(model, batcher, Meters(), bodies, limits["timeout"]))
-    server = uvicorn.Server(uvicorn.Config(made, http="httptools", ws="none", log_level="warning"))
+    made = app.create(app.Serving(model, batcher, Meters(), bodies, limits["timeout"]), web=limits["web"])
+    server = uvicorn.Server(uvicorn.Config(made, http=Protocol, loop="asyncio", ws="none", log_level="warning"))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()

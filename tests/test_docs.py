@@ -19,6 +19,8 @@ COMMANDS = sorted(
         for path in (
             ROOT / "README.md",
             ROOT / "docs" / "colorize.md",
+            ROOT / "docs" / "deploy.md",
+            ROOT / "docs" / "deploy-serve.md",
             ROOT / "docs" / "deploy-web.md",
             ROOT / "docs" / "evaluation.md",
             ROOT / "docs" / "models" / "small.md",

@@ -12,11 +12,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
+import urllib3
 from serving import Gate, around, ask, b64, jpeg, png, pool, serving
 
+import kcolor
+from kcolor import signatures
+from kcolor.colorizer import load_generator
 from kcolor.errors import RunError
-from kcolor.serve import app, model
+from kcolor.export import saved_model
+from kcolor.photo import has_note
+from kcolor.serve import model, protocol
 
 PREDICT = "/v1/models/double:predict"
 
@@ -131,6 +138,53 @@ def test_a_body_that_does_not_come_is_not_waited_for(gate):
         assert gate.given == []
 
 
+def test_a_head_that_does_not_end_is_not_waited_for(gate, monkeypatch):
+    monkeypatch.setattr(protocol, "_HEAD_SECONDS", 0.2)
+    with around(gate) as url:
+        for begun in ("", "GET /healthz HTTP/1.1\nHost: "):
+            address = urlsplit(url)
+            with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
+                connection.sendall(begun.encode())
+                assert connection.recv(65536).startswith(b"HTTP/1.1 400")
+        # A connection that is kept, and a request after the time that the first had.
+        with urllib3.HTTPConnectionPool(urlsplit(url).netloc, maxsize=1) as one:
+            for _ in range(2):
+                assert one.request("GET", "/healthz").status == 200
+                time.sleep(0.3)
+            assert one.num_connections == 1
+
+
+@pytest.mark.parametrize("head", ["GET /", "GET / HTTP/1.1\r\nHost: x\r\nCookie: ", "GET / HTTP/1.1\r\n"])
+def test_a_head_that_is_too_large_is_refused(gate, head):
+    with around(gate) as url:
+        address = urlsplit(url)
+        with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
+            connection.sendall(head.encode())
+            reply = b""
+            try:
+                for i in range(1000):
+                    connection.sendall(f"x-{i}: y\r\n".encode() * 1000 if head.endswith("\n") else b"x" * 10_000)
+                reply = connection.recv(65536)
+            except ConnectionError:
+                pass
+            assert reply == b"" or reply.startswith(b"HTTP/1.1 400")
+        assert pool.request("GET", f"{url}/healthz").status == 200
+
+
+def test_the_end_of_an_answer_does_not_wait_for_its_beginning_to_be_acknowledged(gate, monkeypatch):
+    made, seen = protocol.Protocol.connection_made, []
+
+    def watched(self, transport):
+        made(self, transport)
+        option = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        seen.append(option)
+
+    monkeypatch.setattr(protocol.Protocol, "connection_made", watched)
+    with around(gate) as url:
+        assert urllib3.request("GET", f"{url}/healthz").status == 200
+    assert seen == [1]
+
+
 def test_compressed_bodies_are_refused(gate):
     with around(gate) as url:
         status, said = ask(url + PREDICT, {"instances": [1]}, headers={"Content-Encoding": "gzip"})
@@ -179,7 +233,9 @@ def test_a_thousand_pictures_in_one_call_and_memory_comes_back(served):
 
 def test_the_page_and_what_stands_beside_it(served):
     said = pool.request("GET", f"{served.url}/config.json").json()
+    assert has_note(said.pop("note").encode())
     assert said == {
+        "kcolor": kcolor.__version__,
         "name": "tiny",
         "size": 64,
         "engine": "server",
@@ -194,21 +250,42 @@ def test_the_page_and_what_stands_beside_it(served):
     assert (status, said["error"]) == (404, "nothing is at /nowhere; the API is at /v1/models/tiny")
 
 
-def test_the_page_is_served_where_there_is_one(tmp_path, monkeypatch, gate):
+def test_the_page_is_served_where_there_is_one(tmp_path, gate):
     (tmp_path / "index.html").write_text("<p>the page")
     (tmp_path / "page.js").write_text("1")
-    monkeypatch.setattr(app, "WEB", tmp_path)
-    monkeypatch.setattr(app.create, "__kwdefaults__", {"web": tmp_path})
-    with around(gate) as url:
+    with around(gate, web=tmp_path) as url:
         assert pool.request("GET", url + "/").data == b"<p>the page"
         assert "javascript" in pool.request("GET", f"{url}/page.js").headers["Content-Type"]
         assert pool.request("GET", f"{url}/config.json").json()["name"] == "double"
         assert pool.request("GET", f"{url}/../serve/app.py").status == 404
 
 
-def test_sigterm_ends_it_once_what_was_accepted_is_answered(tiny_model):
-    with serving(tiny_model, "--workers", 1, "--batch", 1) as server:
-        url = f"{server.url}/v1/models/tiny:predict"
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory, tiny_model) -> Path:
+    """A folder of versions of a SavedModel, 2 and 10, of which the second is that model."""
+    generator = load_generator(tiny_model)
+    folder = tmp_path_factory.mktemp("exports") / "saved"
+    saved_model.write_functions(generator, folder / "10", signatures.of(generator, ["forest", "sea", "street"]))
+    (folder / "2").mkdir()
+    (folder / "2" / "saved_model.pb").write_bytes(b"of another time")
+    return folder
+
+
+def test_a_saved_model_answers_as_the_model_it_is_of(exported, served):
+    saved, photo = model.load(exported), png(50)
+    assert (saved.name, saved.version, saved.size) == ("saved", 10, 64)
+    assert model.load(exported / "10").name == "saved"
+    answer = ask(f"{served.url}/v1/models/tiny:predict", {"instances": [b64(photo)]})[1]["predictions"][0]
+    made = saved.signature("")({"image_bytes": np.array([photo], object)})
+    assert b64(made["colorized_bytes"][0]) == answer
+    assert set(saved.signatures) == {"serving_default", "jpeg", "ab", "classify"}
+    assert list(saved.signatures["jpeg"].inputs) == ["image_bytes", "quality"]
+    assert set(saved.signatures["classify"].outputs) == {"classes", "scores"}
+
+
+def test_sigterm_ends_it_once_what_was_accepted_is_answered(exported):
+    with serving(exported, "--workers", 1, "--batch", 1) as server:
+        url = f"{server.url}/v1/models/saved/versions/10:predict"
         # Too much to be done before the signal comes.
         document = {"instances": [b64(png(256))] * 4}
         with ThreadPoolExecutor(4) as threads:

@@ -80,6 +80,34 @@ def test_several_workers_put_a_request_together_in_order():
     batcher.close()
 
 
+def test_large_files_go_alone(batcher, double, gate, busy):
+    given = []
+
+    def lengths(files):
+        given.append([len(file) for file in files.numpy()])
+        return {"n": np.array(given[-1])}
+
+    signature = Signature("lengths", lengths, {"files": tf.TensorSpec((None,), tf.string, "files")}, {})
+    sizes = [10, 2_000_000, 1_500_000, 10, 20]
+    files = np.array([b" " * size for size in sizes], object)
+    answer = batcher.submit(signature, {"files": files}, timeout=30)
+    gate.open.set()
+    assert answer.result(10)["n"].tolist() == sizes
+    assert given == [[10, 2_000_000], [1_500_000], [10, 20]]
+
+
+def test_it_is_idle_when_nothing_is_computed_either(batcher, double, gate, busy):
+    abandoned = batcher.submit(double, x(1), timeout=30)
+    abandoned.cancel()
+    assert batcher.waiting == 0
+    assert not batcher.idle
+    gate.open.set()
+    busy.result(10)
+    until = time.monotonic() + 10
+    while not batcher.idle:
+        assert time.monotonic() < until
+
+
 def test_no_rows(batcher, double, gate):
     gate.open.set()
     assert batcher.submit(double, x(), timeout=30).result(10)["y"].shape == (0,)

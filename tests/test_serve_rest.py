@@ -103,7 +103,8 @@ def test_numbers():
         ({"signature_name": "ab", "instances": [[[1], [1, 2]]]}, "Encountered list at unexpected size: 2"),
         ({"signature_name": "ab", "instances": [[1], [1, 2]]}, "element: 1 of 'instances' list."),
         ({"signature_name": "ab", "instances": [1e39]}, "to float without loss of precision"),
-        ({"signature_name": "ab", "instances": [2**24]}, "to float without loss of precision"),
+        ({"signature_name": "ab", "instances": [-(2**24)]}, "to float without loss of precision"),
+        ({"signature_name": "ab", "inputs": [[0]] * 100_001}, "shape [100001, 1] expected [-1, 2, 2, 1]"),
         ({"signature_name": "ab", "inputs": json.loads("[" * 40 + "]" * 40)}, "Encountered list at unexpected level"),
     ],
 )

@@ -54,7 +54,7 @@ ORDER = [
     ["export"],
     ["export.web"],
     ["serve"],
-    ["serve.listening", "serve.memory", "serve.meters", "serve.refusal"],
+    ["serve.listening", "serve.memory", "serve.meters", "serve.protocol", "serve.refusal"],
     ["serve.model"],
     ["serve.batching", "serve.bodies", "serve.rest"],
     ["serve.app"],

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.option("--port", type=click.IntRange(0, 65535), default=8501, show_default=True, help="0 for any free one.")
 @click.option("--grpc-port", type=click.IntRange(1, 65535), help="Answer gRPC there as well.")
 @click.option("--name", help="Of the model, in the addresses of the API; default its own.")
-@click.option("--max-body", type=click.IntRange(1), default=32, show_default=True, metavar="MB", help="Of a request.")
+@click.option("--max-body", type=click.IntRange(1), default=32, show_default=True, metavar="MIB", help="Of a request.")
 @click.option("--max-pixels", type=click.IntRange(min=1), help="Refuse larger photos.")
 @click.option("--queue", type=click.IntRange(1), default=128, show_default=True, help="Photos that may wait.")
 @click.option("--batch", type=click.IntRange(1), default=8, show_default=True, help="Photos that go through at once.")

@@ -20,6 +20,8 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive
 
+from kcolor import __version__
+from kcolor.photo.xmp import Note, with_note
 from kcolor.serve import memory, rest
 from kcolor.serve.batching import Batcher
 from kcolor.serve.bodies import Bodies
@@ -156,14 +158,16 @@ async def _metrics(request: Request) -> Response:
 
 
 async def _config(request: Request) -> Response:
-    """What the page needs to know."""
+    """What the page needs to know; without a version, it keeps nothing for a time without this server."""
     model = _serving(request).model
     said = {
+        "kcolor": __version__,
         "name": model.name,
         "size": model.size,
         "engine": "server",
         "predict": f"v1/models/{model.name}:predict",
         "classes": list(model.classes),
+        "note": with_note(b"", Note(model.name, model.sha256)).decode(),
     }
     return _json(orjson.dumps(said))
 
@@ -180,20 +184,22 @@ async def _not_found(request: Request, error: Exception) -> Response:
 
 @contextlib.asynccontextmanager
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
-    trimming = asyncio.create_task(_trim_when_idle(app.state.serving.meters))
+    trimming = asyncio.create_task(_trim_when_idle(app.state.serving))
     yield
     trimming.cancel()
 
 
-async def _trim_when_idle(meters: Meters) -> None:
+async def _trim_when_idle(serving: Serving) -> None:
     """Give memory back when something has been done and nothing is being done."""
-    done = meters.served()
+    trimmed, busy = serving.meters.served(), False
     while True:
         await asyncio.sleep(_TRIM_SECONDS)
-        now = meters.served()
-        if now is not None and now != done:
+        served = serving.meters.served()
+        if served is None or not serving.batcher.idle:
+            busy = True
+        elif busy or served != trimmed:
             await run_in_threadpool(memory.give_back)
-            done = now
+            trimmed, busy = served, False
 
 
 def _serving(request: Request) -> Serving:

@@ -15,12 +15,17 @@ from kcolor.serve.refusal import RefusedError, invalid
 
 _log = logging.getLogger(__name__)
 
+# Of strings, after which a batch takes no more: about what three photographs of a million pixels have as JPEG. What
+# large ones cost does not get less by going together, and one that is no longer wanted should hold up no others.
+_BATCH_BYTES = 1 << 20
+
 
 @dataclass(eq=False)
 class _Request:
     signature: Signature
     tensors: Tensors
     rows: int
+    sizes: list[int]  # bytes of each row's strings
     kind: Hashable  # requests of one kind can be put together
     deadline: float
     answer: "Future[Tensors]" = field(default_factory=Future)
@@ -59,9 +64,9 @@ class Batcher:
     """Threads that compute what others ask for, with a bounded queue before them.
 
     While batches are computed, requests gather; all that are of one signature go through it together, up to `max_batch`
-    rows. None is made to wait for others to come. A request of more rows takes turns with the others. What nobody waits
-    for any more, because it was cancelled or its time is up, is not computed. If a batch fails, its requests are run
-    apart, so that a request fails only by what is in it.
+    rows or `_BATCH_BYTES` of files. None is made to wait for others to come. A request of more takes turns with the
+    others. What nobody waits for any more, because it was cancelled or its time is up, is not computed. If a batch
+    fails, its requests are run apart, so that a request fails only by what is in it.
 
     Args:
         workers: Threads. TensorFlow uses all cores for the network, but one for a picture's decoding and encoding.
@@ -77,6 +82,7 @@ class Batcher:
         self._queue: deque[_Request] = deque()
         self._changed = threading.Condition()
         self._closing = False
+        self._computing = 0
         self._threads = [threading.Thread(target=self._work, name=f"batches-{i}", daemon=True) for i in range(workers)]
         for thread in self._threads:
             thread.start()
@@ -85,6 +91,12 @@ class Batcher:
     def alive(self) -> bool:
         """Whether requests are computed."""
         return all(thread.is_alive() for thread in self._threads)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits, and nothing is computed, wanted or not."""
+        with self._changed:
+            return not self._computing and not self._waiting()
 
     @property
     def waiting(self) -> int:
@@ -109,7 +121,8 @@ class Batcher:
         rows = signature.rows(tensors)
         if rows > self._max_queue:
             raise invalid(f"{rows:,} rows in one call, of which this server takes {self._max_queue:,}; send them apart")
-        request = _Request(signature, tensors, rows, _kind(signature, tensors), time.monotonic() + timeout)
+        sizes, kind = _sizes(signature, tensors, rows), _kind(signature, tensors)
+        request = _Request(signature, tensors, rows, sizes, kind, time.monotonic() + timeout)
         with self._changed:
             if self._closing:
                 raise RefusedError("UNAVAILABLE", "the server is stopping")
@@ -145,6 +158,8 @@ class Batcher:
         while parts := self._take():
             self._on_batch(sum(part.stop - part.start for part in parts))
             self._compute(parts)
+            with self._changed:
+                self._computing -= 1
 
     def _take(self) -> list[_Part]:
         """The next batch; empty when there will be none."""
@@ -155,23 +170,32 @@ class Batcher:
                     return []
                 self._changed.wait()
                 self._forget()
-            kind, room = self._queue[0].kind, self._max_batch
-            parts, left, unfinished = [], deque[_Request](), []
-            for request in self._queue:
-                rows = min(request.rows - request.taken, room)
-                if request.kind != kind or (rows == 0 < request.rows):
-                    left.append(request)
-                    continue
-                parts.append(_Part(request, request.taken, request.taken + rows))
-                request.taken += rows
-                room -= rows
-                if request.taken < request.rows:
-                    unfinished.append(request)
-            self._queue = left
-            self._queue.extend(unfinished)  # behind the others
+            self._computing += 1
+            parts = self._gathered()
             if self._queue:
                 self._changed.notify()
             return parts
+
+    def _gathered(self) -> list[_Part]:
+        """What of the queue goes together with its first request."""
+        kind, room, size = self._queue[0].kind, self._max_batch, 0
+        parts: list[_Part] = []
+        left, unfinished = deque[_Request](), []
+        for request in self._queue:
+            if request.kind != kind or (parts and (room == 0 or size >= _BATCH_BYTES)):
+                left.append(request)
+                continue
+            start = request.taken
+            while request.taken < request.rows and room and size < _BATCH_BYTES:
+                size += request.sizes[request.taken]
+                room -= 1
+                request.taken += 1
+            parts.append(_Part(request, start, request.taken))
+            if request.taken < request.rows:
+                unfinished.append(request)
+        self._queue = left
+        self._queue.extend(unfinished)  # behind the others
+        return parts
 
     def _compute(self, parts: list[_Part]) -> None:
         signature = parts[0].request.signature
@@ -214,6 +238,15 @@ def _joined(parts: list[Tensors]) -> Tensors:
     if len(parts) == 1:
         return parts[0]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _sizes(signature: Signature, tensors: Tensors, rows: int) -> list[int]:
+    """Bytes of each row's strings."""
+    sizes = [0] * rows
+    for tensor in (tensors[name] for name in signature.batched):
+        if tensor.dtype == object:
+            sizes = [size + sum(map(len, np.ravel(row))) for size, row in zip(sizes, tensor, strict=True)]
+    return sizes
 
 
 def _kind(signature: Signature, tensors: Tensors) -> Hashable:

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from kcolor import bundled, export, signatures, versions
+from kcolor import bundled, export, files, signatures, versions
 from kcolor.colorizer import Colorizer
 from kcolor.errors import RunError
 from kcolor.serve.refusal import HTTP_STATUS, RefusedError, invalid
@@ -109,6 +109,7 @@ class Model:
         size: Side of the squares that the network sees.
         classes: Names of its classes, where it has some and they are known.
         signatures: By name.
+        sha256: Of its file or folder; "" where it has none.
     """
 
     name: str
@@ -116,6 +117,7 @@ class Model:
     size: int
     classes: tuple[str, ...]
     signatures: dict[str, Signature]
+    sha256: str = ""
 
     def check(self, name: str, version: int | None = None, label: str | None = None) -> None:
         """Whether this is the model that a request means.
@@ -177,7 +179,7 @@ def load(path: Path, *, name: str | None = None, max_pixels: int | None = None) 
         )
         for key, function in functions.items()
     }
-    return Model(name or export.default_name(path), 1, colorizer.size, colorizer.classes, own)
+    return Model(name or export.default_name(path), 1, colorizer.size, colorizer.classes, own, colorizer.sha256)
 
 
 def warm(model: Model) -> None:
@@ -209,7 +211,7 @@ def _saved_model(path: Path, name: str | None) -> Model:
         loaded = tf.saved_model.load(str(path))
         own = {}
         for key, function in loaded.signatures.items():
-            given = {spec.name: spec for spec in function.structured_input_signature[1].values()}
+            given = {spec.name: spec for _, spec in sorted(function.structured_input_signature[1].items())}
             own[key] = Signature(key, function, given, _specs(function.structured_outputs))
         size = int(own["ab"].inputs["l"].shape[1])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, tf.errors.OpError) as error:
@@ -218,8 +220,10 @@ def _saved_model(path: Path, name: str | None) -> Model:
     for signature in own.values():
         signature.call.loaded = loaded  # type: ignore[attr-defined]
     path = path.resolve()
-    folder = path.parent if path.name.isdigit() or path.name == "saved_model" else path
-    return Model(name or folder.name, int(path.name) if path.name.isdigit() else 1, size, (), own)
+    version = next((number for number, folder in versions.of(path.parent).items() if folder == path), None)
+    if name is None:
+        name = path.name if version is None else path.parent.name
+    return Model(name, version or 1, size, (), own, files.digest(path))
 
 
 def _specs(outputs: dict[str, Any]) -> dict[str, tf.TensorSpec]:

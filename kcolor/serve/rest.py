@@ -9,8 +9,8 @@ import binascii
 import json
 import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,8 @@ _ADDRESSES = {
 }
 
 _MOST_DIMENSIONS = 16
+# Numbers that are looked at one by one only if their shape is right.
+_MANY = 100_000
 
 
 @dataclass(frozen=True)
@@ -217,7 +219,7 @@ def _rows(instances: Any, inputs: dict[str, tf.TensorSpec]) -> Tensors:
                 if name not in inputs:
                     known = ", ".join(inputs)
                     raise invalid(f"JSON object: does not have named input: {_cut(name)} (the inputs are {known})")
-                tensor = _tensor(value, inputs[name].dtype)
+                tensor = _tensor(value, inputs[name].dtype, inputs[name].shape[1:])
                 first = rows[name][0] if rows[name] else tensor
                 if tensor.shape != first.shape:
                     raise invalid(f"Expecting shape {list(first.shape)} but got: {list(tensor.shape)}")
@@ -243,7 +245,7 @@ def _columns(given: Any, inputs: dict[str, tf.TensorSpec]) -> Tensors:
     for name in inputs:
         if name not in given:
             raise invalid(f"Missing named input: {name} in 'inputs' object.")
-    return {name: _tensor(given[name], spec.dtype) for name, spec in inputs.items()}
+    return {name: _tensor(given[name], spec.dtype, spec.shape) for name, spec in inputs.items()}
 
 
 def _is_base64(value: Any) -> bool:
@@ -254,7 +256,7 @@ def _is_object(value: Any) -> bool:
     return isinstance(value, dict) and not _is_base64(value)
 
 
-def _tensor(value: Any, dtype: tf.DType) -> np.ndarray:
+def _tensor(value: Any, dtype: tf.DType, expected: tf.TensorShape) -> np.ndarray:
     """Lists in lists, all of one depth and length, or a single value."""
     shape: list[int] = []
     probe = value
@@ -265,51 +267,49 @@ def _tensor(value: Any, dtype: tf.DType) -> np.ndarray:
         if not probe:
             break
         probe = probe[0]
+    if math.prod(shape) > _MANY and not expected.is_compatible_with(shape):  # else the signature tells of it
+        raise invalid(f"Encountered list of the shape {shape} expected {[-1 if n is None else n for n in expected]}")
     leaves = [value]
     for level, size in enumerate(shape):
-        for each in leaves:
-            if not isinstance(each, list):
-                raise invalid(
-                    f"JSON Value: {_shown(each)} found at incorrect level: {level + 1} in the JSON DOM. "
-                    f"Expected at level: {len(shape)}"
-                )
-            if len(each) != size:
-                raise invalid(
-                    f"Encountered list at unexpected size: {len(each)} at level: {level} expected size: {size}"
-                )
-        leaves = [inner for each in leaves for inner in each]
-    if any(isinstance(each, list) for each in leaves):
+        if set(map(type, leaves)) != {list}:
+            other = next(each for each in leaves if not isinstance(each, list))
+            raise invalid(
+                f"JSON Value: {_shown(other)} found at incorrect level: {level + 1} in the JSON DOM. "
+                f"Expected at level: {len(shape)}"
+            )
+        if unlike := set(map(len, leaves)) - {size}:
+            raise invalid(f"Encountered list at unexpected size: {min(unlike)} at level: {level} expected size: {size}")
+        leaves = list(chain.from_iterable(leaves))
+    if list in set(map(type, leaves)):
         raise invalid(f"Encountered list at unexpected level: {len(shape)} expected < {len(shape)}")
     flat = np.empty(len(leaves), dtype.as_numpy_dtype)
     flat[:] = _checked(leaves, dtype)
     return flat.reshape(shape)
 
 
-def _checked(leaves: list[Any], dtype: tf.DType) -> Sequence[Any]:
+def _checked(leaves: list[Any], dtype: tf.DType) -> Any:
     """JSON values as what can be assigned to an array of a type."""
     if dtype == tf.string:
         return [_bytes(value) for value in leaves]
-    if dtype in (tf.float32, tf.float64):
-        digits, most = (24, float(dtype.max)) if dtype == tf.float32 else (53, math.inf)
-        for value in leaves:
-            if type(value) not in (int, float):
-                raise _wrong_type(value, dtype)
-            if abs(value) >= 2**digits if type(value) is int else most < abs(value) < math.inf:
-                raise invalid(
-                    f"Cannot convert JSON value: {value} to {dtype.name.rstrip('3264')} without loss of precision."
-                )
-        return leaves
+    kinds: dict[str, set[type]] = {"i": {int}, "u": {int}, "f": {int, float}, "b": {bool}}
+    allowed = kinds.get(np.dtype(dtype.as_numpy_dtype).kind)
+    if allowed is None or dtype == tf.half:
+        raise RefusedError("UNIMPLEMENTED", f"Conversion of JSON Value to type: {dtype.name}")
+    if not set(map(type, leaves)) <= allowed:
+        raise _wrong_type(next(value for value in leaves if type(value) not in allowed), dtype)
     if dtype.is_integer:
+        if leaves and not dtype.min <= min(leaves) <= max(leaves) <= dtype.max:
+            raise _wrong_type(next(value for value in leaves if not dtype.min <= value <= dtype.max), dtype)
+    elif dtype.is_floating:
+        # Whole numbers as far as the type tells each from the next; others as far as it reaches, and infinity.
+        last, most = (2**24 - 1, float(dtype.max)) if dtype == tf.float32 else (2**53 - 1, math.inf)
         for value in leaves:
-            if type(value) is not int or not dtype.min <= value <= dtype.max:
-                raise _wrong_type(value, dtype)
-        return leaves
-    if dtype == tf.bool:
-        for value in leaves:
-            if type(value) is not bool:
-                raise _wrong_type(value, dtype)
-        return leaves
-    raise RefusedError("UNIMPLEMENTED", f"Conversion of JSON Value to type: {dtype.name}")
+            if last < abs(value) < math.inf and (type(value) is int or abs(value) > most):
+                raise invalid(
+                    f"Cannot convert JSON value: {_cut(str(value))} to {dtype.name.rstrip('3264')} "
+                    "without loss of precision."
+                )
+    return leaves
 
 
 def _bytes(value: Any) -> bytes:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import uvicorn
 
-from kcolor.serve import app, model
+from kcolor.serve import app, memory, model, rpc
 from kcolor.serve.batching import Batcher
 from kcolor.serve.bodies import Bodies
 from kcolor.serve.meters import Meters
+from kcolor.serve.protocol import Protocol
 
 
 def serve(
@@ -50,6 +51,7 @@ def serve(
     with listening, ExitStack() as doors:
         served = model.load(path, name=name, max_pixels=max_pixels)
         model.warm(served)
+        memory.settle()
         # What is there now stays. To go through it for garbage takes most of the time of reading a long request.
         gc.collect()
         gc.freeze()
@@ -58,13 +60,11 @@ def serve(
         doors.callback(batcher.close)
         serving = app.Serving(served, batcher, meters, Bodies(max_body, 4 * max_body), timeout)
         if grpc:
-            from kcolor.serve import rpc
-
             doors.enter_context(rpc.listening(serving, *grpc))
         config = uvicorn.Config(
             app.create(serving),
-            # h11 hangs up on who still sends when it is refused, and the refusal is lost.
-            http="httptools",
+            http=Protocol,
+            loop="asyncio",
             ws="none",
             access_log=False,
             log_level="warning",
