@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 import urllib3
+from command import kcolor as command
+from command import mistake
 from serving import Gate, around, ask, b64, jpeg, png, pool, serving
 
 import kcolor
@@ -324,3 +326,26 @@ def test_what_cannot_be_served(tmp_path):
         model.load(tmp_path)
     with pytest.raises(RunError, match="keeps the limit of pixels"):
         model.load(tmp_path, max_pixels=5)
+
+
+def test_a_site_has_the_browser_do_the_work_and_the_server_where_it_cannot(tmp_path, gate):
+    (tmp_path / "index.html").write_text("<p>the page")
+    told = {"name": "doubled", "size": 8, "engine": "browser", "model": "model.tflite", "version": "abc", "classes": []}
+    (tmp_path / "config.json").write_text(json.dumps(told))
+    with around(gate, web=tmp_path) as url:
+        said = pool.request("GET", f"{url}/config.json").json()
+    assert told.items() <= said.items()
+    assert said["predict"] == "v1/models/double:predict"
+
+
+def test_a_site_that_is_none_or_of_another_network(tmp_path, tiny_model):
+    folder = tmp_path / "site"
+    for content, why in (
+        (None, "not a site of kcolor export --web"),
+        ('{"size": 128}', "takes 128 pixels, and tiny 64"),
+    ):
+        if content:
+            folder.mkdir()
+            (folder / "config.json").write_text(content)
+        _, error = command("serve", tiny_model, "--port", 0, "--site", folder, cwd=tmp_path, status=2)
+        assert why in mistake(error)

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 lets other machines in.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8501, show_default=True, help="0 for any free one.")
 @click.option("--grpc-port", type=click.IntRange(1, 65535), help="Answer gRPC there as well.")
+@click.option(
+    "--site",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Of kcolor export --web: browsers run its network themselves, and ask the server only where they cannot.",
+)
 @click.option("--name", help="Of the model, in the addresses of the API; default its own.")
 @click.option("--max-body", type=click.IntRange(1), default=32, show_default=True, metavar="MIB", help="Of a request.")
 @click.option("--max-pixels", type=click.IntRange(min=1), help="Refuse larger photos.")

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import orjson
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -21,6 +22,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Receive
 
 from kcolor import __version__
+from kcolor.errors import RunError
 from kcolor.photo.xmp import Note, with_note
 from kcolor.serve import memory, rest
 from kcolor.serve.batching import Batcher
@@ -62,7 +64,11 @@ def create(serving: Serving, *, web: Path = WEB) -> Starlette:
 
     Args:
         serving: What it leads to.
-        web: A folder with the page; where it has none, one line says where the API is.
+        web: A folder with the page; where it has none, one line says where the API is. Where it is a site, as kcolor
+            export --web writes it, the page runs that site's network, and asks the server where a browser cannot.
+
+    Raises:
+        RunError: That site is of a network that takes squares of another size.
     """
     routes: list[BaseRoute] = [
         Route("/v1/{path:path}", _v1, methods=_METHODS),
@@ -73,6 +79,7 @@ def create(serving: Serving, *, web: Path = WEB) -> Starlette:
     ]
     app = Starlette(routes=routes, lifespan=_lifespan, exception_handlers={404: _not_found})
     app.state.serving = serving
+    app.state.config = _config_of(serving.model, web / "config.json")
     return app
 
 
@@ -158,9 +165,12 @@ async def _metrics(request: Request) -> Response:
 
 
 async def _config(request: Request) -> Response:
-    """What the page needs to know; without a version, it keeps nothing for a time without this server."""
-    model = _serving(request).model
-    said = {
+    return _json(orjson.dumps(request.app.state.config))
+
+
+def _config_of(model: Model, site: Path) -> dict[str, Any]:
+    """What the page needs to know; without a site's version, it keeps nothing for a time without this server."""
+    own = {
         "kcolor": __version__,
         "name": model.name,
         "size": model.size,
@@ -169,7 +179,13 @@ async def _config(request: Request) -> Response:
         "classes": list(model.classes),
         "note": with_note(b"", Note(model.name, model.sha256)).decode(),
     }
-    return _json(orjson.dumps(said))
+    if not site.is_file():
+        return own
+    of_site = orjson.loads(site.read_bytes())
+    if of_site["size"] != model.size:
+        sizes = f"takes {of_site['size']} pixels, and {model.name} {model.size}"
+        raise RunError(f"{site.parent}: of a network that {sizes}")
+    return own | of_site | {"predict": own["predict"]}
 
 
 async def _home(request: Request) -> Response:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import uvicorn
 
+from kcolor.errors import RunError
 from kcolor.serve import app, memory, model, rpc
 from kcolor.serve.batching import Batcher
 from kcolor.serve.bodies import Bodies
@@ -28,6 +29,7 @@ def serve(
     workers: int = 2,
     timeout: float = 60.0,
     grpc: tuple[str, int] | None = None,
+    site: Path | None = None,
     on_ready: Callable[[model.Model], None] = lambda served: None,
 ) -> None:
     """Serve a model until SIGTERM or SIGINT; what has been accepted by then is answered.
@@ -43,11 +45,14 @@ def serve(
         workers: Threads that compute.
         timeout: Seconds that a request may take.
         grpc: Host and port for gRPC, where it is wanted.
+        site: What kcolor export --web wrote: visitors' browsers run its network, the server where they cannot.
         on_ready: Called when requests are answered.
 
     Raises:
-        RunError: The model cannot be loaded, or gRPC's address cannot be had.
+        RunError: The model cannot be loaded, gRPC's address cannot be had, or the site is none, or not the model's.
     """
+    if site and not (site / "config.json").is_file():
+        raise RunError(f"{site}: not a site of kcolor export --web (it has no config.json)")
     with listening, ExitStack() as doors:
         served = model.load(path, name=name, max_pixels=max_pixels)
         model.warm(served)
@@ -62,7 +67,7 @@ def serve(
         if grpc:
             doors.enter_context(rpc.listening(serving, *grpc))
         config = uvicorn.Config(
-            app.create(serving),
+            app.create(serving, web=site or app.WEB),
             http=Protocol,
             loop="asyncio",
             ws="none",
