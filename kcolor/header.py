@@ -13,7 +13,7 @@ import tensorflow as tf
 KINDS = ("", "JPEG", "PNG", "WebP", "BMP")
 
 # No file has as many parts; without a bound, a made-up one would keep a server busy for as long as it is.
-_PARTS = 10_000
+_PARTS = 2_000
 _ORIENTATION = 0x0112
 
 
@@ -110,16 +110,20 @@ def _jpeg(content: tf.Tensor) -> _Found:
     def segment(at: tf.Tensor, found: _Found) -> tuple[tf.Tensor, _Found]:
         height, width, exif = found
         marker, length = _big(content, at + 1, 1), _big(content, at + 2, 2)
-        filling = marker == 0xFF
         frame = (marker >= 0xC0) & (marker <= 0xCF) & (marker != 0xC4) & (marker != 0xC8) & (marker != 0xCC)
         height = tf.where(frame, _big(content, at + 5, 2), height)
         width = tf.where(frame, _big(content, at + 7, 2), width)
         told = (marker == 0xE1) & _is(content, at + 4, b"Exif\0\0") & (exif < 0)
         exif = tf.where(told, at + 10, exif)
-        last = (_big(content, at, 1) != 0xFF) | (marker == 0xD9) | (marker == 0xDA)  # behind a scan nothing is told
         alone = (marker == 0x01) | ((marker >= 0xD0) & (marker <= 0xD8))
-        onward = tf.where(filling, at + 1, tf.where(alone, at + 2, at + 2 + length))
-        return tf.where(last, _number(-1), onward), (height, width, exif)
+        last = (marker == 0xD9) | (marker == 0xDA)  # behind a scan nothing is told
+        onward = tf.where(alone, at + 2, tf.where(last, _number(-1), at + 2 + length))
+        # What stands between segments is passed over, as decoders do.
+        stray = (_big(content, at, 1) != 0xFF) | (marker == 0xFF) | (marker == 0)
+        known = tuple(
+            tf.where(stray, before, after) for before, after in zip(found, (height, width, exif), strict=True)
+        )
+        return tf.where(stray, at + 1, onward), known
 
     return _walk(content, 2, segment)
 

@@ -22,8 +22,10 @@ Signatures = dict[str, tf.types.experimental.PolymorphicFunction]
 MAX_PIXELS = 2**26
 # How many of the likeliest classes are told.
 LIKELIEST = 5
-# Photographs that are held, and go through the network, at once.
-_BATCH = 8
+# Photographs that are held, and go through the network, at once: so many, or as many as have so many pixels.
+_BATCH, _PIXELS = 8, 2**26
+# Traced once for all signatures.
+_header = tf.function(header.read, input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
 
 
 def of(generator: keras.Model, classes: Sequence[str] = (), *, max_pixels: int = MAX_PIXELS) -> Signatures:
@@ -115,8 +117,16 @@ def _by_batches(
     """What `some` makes of photographs from one to another, a few at a time: memory does not grow with their number."""
     count = tf.size(image_bytes)
 
+    def pixels(data: tf.Tensor) -> tf.Tensor:
+        head = _header(data)
+        return head.height * head.width
+
+    with tf.device("/cpu:0"):
+        sizes = tf.map_fn(pixels, image_bytes, fn_output_signature=tf.TensorSpec((), tf.int64))
+
     def step(first: tf.Tensor, made: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-        last = tf.minimum(first + _BATCH, count)
+        together = tf.cumsum(sizes[first : first + _BATCH]) <= _PIXELS
+        last = first + tf.maximum(tf.reduce_sum(tf.cast(together, tf.int32)), 1)
         return last, some(first, last, made)
 
     made = tf.TensorArray(dtype, count, element_shape=shape)
@@ -158,7 +168,7 @@ def _upright(max_pixels: int) -> tf.types.experimental.PolymorphicFunction:
 def _upright_of(max_pixels: int, image_bytes: tf.Tensor, i: tf.Tensor) -> tf.Tensor:
     with tf.device("/cpu:0"):
         data = image_bytes[i]
-        head = header.read(data)
+        head = _header(data)
 
         def refuse(why: str, *values: tf.Tensor) -> Callable[[], tf.Tensor]:
             return lambda: tf.strings.format("image_bytes[{}]: " + why, (i, *values))
@@ -167,12 +177,14 @@ def _upright_of(max_pixels: int, image_bytes: tf.Tensor, i: tf.Tensor) -> tf.Ten
             _check(tf.strings.length(data) > 0, refuse("no image: it is empty")),
             _check(head.kind > 0, refuse("not a JPEG, PNG, WebP or BMP")),
         ]
+        pixels = head.height * head.width
         with tf.control_dependencies(checked):
             checked = [
+                _check(pixels > 0, refuse("its header does not say how large it is: damaged")),
                 _check(
-                    head.height * head.width <= max_pixels,
+                    pixels <= max_pixels,
                     refuse(f"{{}}x{{}} pixels are more than {max_pixels:,}: make it smaller", head.width, head.height),
-                )
+                ),
             ]
         with tf.control_dependencies(checked):
             rgb = _decoded(data)

@@ -88,6 +88,15 @@ def test_orientations_that_there_are_not(value):
     assert read(saved("JPEG", exif=b"Exif\0\0" + exif(value)))[3] == 1
 
 
+def test_what_stands_between_the_segments_of_a_jpeg_is_passed_over():
+    plain = saved("JPEG", exif=b"Exif\0\0" + exif(6))
+    at = plain.index(b"\xff\xdb")
+    for between in (b"\0", b"\xff\xff\xff", b"\0\xff\0\0", bytes(100)):
+        data = plain[:at] + between + plain[at:]
+        assert tf.io.decode_jpeg(data).shape == (30, 48, 3)
+        assert read(data) == ("JPEG", 30, 48, 6)
+
+
 def test_a_progressive_jpeg_and_a_grey_one():
     assert read(saved("JPEG", progressive=True))[1:3] == (30, 48)
     file = io.BytesIO()
@@ -114,5 +123,8 @@ def test_files_that_are_cut_or_damaged_anywhere_raise_nothing(kind):
         read(bytes(damaged))
 
 
-def test_a_file_of_a_million_parts_ends():
-    assert read(b"\xff\xd8" + b"\xff\x01" * 10**6)[0] == "JPEG"
+@pytest.mark.parametrize("part", [b"\xff\x01", b"\xff", b"\0", b"\xff\xfe\0\2"])
+def test_a_file_of_a_million_parts_ends_and_has_no_size(part):
+    data = saved("JPEG")
+    at = data.index(b"\xff\xdb")
+    assert read(data[:at] + part * 10**6 + data[at:]) == ("JPEG", 0, 0, 1)

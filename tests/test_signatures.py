@@ -163,6 +163,20 @@ def test_the_size_is_that_of_the_header_of_any_format(served, kind):
     assert "50000x40000 pixels are more than 40,000" in signatures.refusal(refused.value)
 
 
+@pytest.mark.parametrize("between", [b"\0", b"\xff", b"\xff\xfe\0\2"])
+@pytest.mark.parametrize("count", [1, 10_001])
+def test_no_byte_too_many_hides_a_large_photograph(served, between, count):
+    """What decoders pass over is passed over; where that is too much, there is no size, and no photograph."""
+    data = saved(picture(1000, 1000), "JPEG")
+    at = data.index(b"\xff\xdb")
+    hiding = data[:at] + count * between + data[at:]
+    assert tf.io.decode_jpeg(hiding).shape == (1000, 1000, 3)
+    with pytest.raises(tf.errors.InvalidArgumentError) as refused:
+        served["serving_default"](image_bytes=tf.constant([hiding]))
+    why = "1000x1000 pixels are more than 40,000" if count == 1 else "its header does not say how large it is"
+    assert why in signatures.refusal(refused.value)
+
+
 @pytest.mark.parametrize(
     ("quality", "why"),
     [
