@@ -29,7 +29,7 @@ from kcolor.errors import KcolorError
 # Of a request that did not come through, or that the server had no room for; each wait is twice the one before.
 _TRIES, _FIRST_WAIT, _LONGEST_WAIT = 5, 0.5, 20.0
 # Too many requests; a gateway or a server that is not there at the moment. Nothing else becomes better by waiting.
-_PASSING = (429, 502, 503, 504)
+_PASSING = (429, 502, 503)
 _LARGEST_MESSAGE = 2**28
 _REST = re.compile(r"(/.*)?/v1/models/(?P<name>[^/:]+)(/(versions|labels)/[^/:]+)?/?")
 _GRPC = re.compile(r"/(?P<name>[^/:]+)(/versions/(?P<version>\d+))?/?")
@@ -48,6 +48,9 @@ class _Transport(Protocol):
     def describe(self) -> tuple[str, dict[str, dict[str, tuple[int, ...]]]]:
         """The version, and the shape of each input of each signature, -1 where any will do."""
 
+    def pin(self, version: str) -> None:
+        """Ask that version from now on, and not one that takes its place meanwhile."""
+
 
 class Client:
     """A model on a server.
@@ -56,7 +59,7 @@ class Client:
         url: ``http://HOST:8501/v1/models/NAME``, with ``/versions/N`` or ``/labels/L`` behind it if it is to be that
             one, or ``grpc://HOST:8500/NAME``; https and grpcs where TLS is spoken. USER:PASSWORD@ before the host is
             sent as basic authentication.
-        timeout: Seconds that one attempt may take.
+        timeout: Seconds that a server may be silent (REST), or that an answer may take with all attempts (gRPC).
 
     Raises:
         ValueError: It is no such address.
@@ -70,9 +73,9 @@ class Client:
             "grpc": _Grpc,
             "grpcs": _Grpc,
         }
+        self.url = re.sub(r"//.*@", "//", url)  # whatever is in a password
         if parts.scheme not in transports or not parts.hostname:
-            raise ValueError(f"{url}: no address of a model; one is like {_LIKE}")
-        self.url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+            raise ValueError(f"{self.url}: no address of a model; one is like {_LIKE}")
         self._transport = transports[parts.scheme](parts, self.url, timeout)
         self._colorizer: Colorizer | None = None
         self.version = ""
@@ -104,8 +107,13 @@ class Client:
             if len(shape) != 4 or shape[1] != shape[2] or shape[1] < 1 or shape[3] != 1:
                 raise ServerError(f"{self.url}: not a colorizer of kcolor (no signature ab from squares of L)")
 
+            self._transport.pin(self.version)
+
             def outputs(l: tf.Tensor) -> Outputs:
-                return {"ab": tf.constant(self.predict("ab", {"l": np.asarray(l)})["ab"], tf.float32)}
+                ab = self.predict("ab", {"l": np.asarray(l)}).get("ab")
+                if ab is None or ab.shape != (*l.shape[:3], 2):
+                    raise ServerError(f"{self.url}: gives no colours of the size that it was asked for")
+                return {"ab": tf.constant(ab, tf.float32)}
 
             self._colorizer = Colorizer(Path(self._transport.name), "server", shape[1], "", outputs)
         return self._colorizer
@@ -122,7 +130,7 @@ class _Rest:
     Args:
         parts: The address.
         shown: The address without a password.
-        timeout: Seconds an attempt.
+        timeout: Seconds that the server may be silent.
     """
 
     parts: SplitResult
@@ -138,9 +146,10 @@ class _Rest:
             netloc=self.parts.netloc.rpartition("@")[2], path=self.parts.path.rstrip("/"), query="", fragment=""
         ).geturl()
         user = _credentials(self.parts)
-        self._headers = urllib3.make_headers(basic_auth=user) if user else {}
+        self._headers = {"Authorization": user} if user else {}
+        self._output: dict[str, str] = {}
         retries = urllib3.Retry(
-            total=_TRIES,
+            total=_TRIES - 1,
             connect=3,
             read=1,  # a slow server is not helped by more work
             status_forcelist=_PASSING,
@@ -157,11 +166,12 @@ class _Rest:
         columns = {name: _to_json(value) for name, value in inputs.items()}
         answer = self._ask("POST", ":predict", {"signature_name": signature, "inputs": columns})
         made = answer.get("outputs")
-        if not isinstance(made, dict):  # a single output goes without its name
-            metadata = self._metadata()
-            (name,) = metadata["metadata"]["signature_def"]["signature_def"][signature]["outputs"]
-            made = {name: made}
-        return {name: _from_json(value) for name, value in made.items()}
+        try:
+            if not isinstance(made, dict):  # a single output goes without its name
+                made = {self._only_output(signature): made}
+            return {name: _from_json(value) for name, value in made.items()}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ServerError(f"{self.shown}: its answer is not TensorFlow Serving's") from error
 
     def describe(self) -> tuple[str, dict[str, dict[str, tuple[int, ...]]]]:
         answer = self._metadata()
@@ -178,6 +188,16 @@ class _Rest:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ServerError(f"{self.shown}: its metadata is not TensorFlow Serving's") from error
 
+    def pin(self, version: str) -> None:
+        if not re.search(r"/(versions|labels)/[^/]+$", self._base):
+            self._base += f"/versions/{version}"
+
+    def _only_output(self, signature: str) -> str:
+        if signature not in self._output:
+            told = self._metadata()["metadata"]["signature_def"]["signature_def"][signature]
+            (self._output[signature],) = told["outputs"]
+        return self._output[signature]
+
     def _metadata(self) -> dict[str, Any]:
         return self._ask("GET", "/metadata")
 
@@ -192,7 +212,8 @@ class _Rest:
             raise ServerError(f"{self.shown}: {_reason(error, self.timeout)}") from error
         try:
             with _no_collecting():
-                told = orjson.loads(answer.data)
+                # TensorFlow Serving writes NaN as Python does, and not as JSON.
+                told = json.loads(answer.data) if b"NaN" in answer.data else orjson.loads(answer.data)
         except ValueError:
             told = None
         if answer.status != 200:
@@ -232,7 +253,8 @@ class _Grpc:
             ("grpc.enable_retries", 1),
             ("grpc.service_config", json.dumps({"methodConfig": [{"name": [{}], "retryPolicy": again}]})),
         ]
-        address = f"{self.parts.hostname}:{self.parts.port or 8500}"
+        host = f"[{self.parts.hostname}]" if ":" in str(self.parts.hostname) else self.parts.hostname
+        address = f"{host}:{self.parts.port or 8500}"
         secure = self.parts.scheme == "grpcs"
         self._channel = (
             grpc.secure_channel(address, grpc.ssl_channel_credentials(), options)
@@ -241,7 +263,7 @@ class _Grpc:
         )
         self._stub = PredictionServiceStub(self._channel)
         user = _credentials(self.parts)
-        self._told = [("authorization", urllib3.make_headers(basic_auth=user)["authorization"])] if user else []
+        self._told = [("authorization", user)] if user else []
 
     def call(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
         from tensorflow_serving.apis.predict_pb2 import PredictRequest
@@ -267,6 +289,9 @@ class _Grpc:
             for signature, told in signatures.signature_def.items()
         }
         return str(answer.model_spec.version.value), shapes
+
+    def pin(self, version: str) -> None:
+        self._version = version
 
     def _name(self, spec: Any) -> None:
         spec.name = self.name
@@ -302,9 +327,11 @@ def _no_collecting() -> Iterator[None]:
 
 
 def _credentials(parts: SplitResult) -> str | None:
+    """Of basic authentication (RFC 7617), in UTF-8, as a file of passwords has them."""
     if parts.username is None:
         return None
-    return f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    told = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return "Basic " + base64.b64encode(told.encode()).decode()
 
 
 def _to_json(value: Any) -> Any:

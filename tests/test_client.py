@@ -1,6 +1,8 @@
 """The client against real servers: REST and gRPC of kcolor serve, and of TensorFlow Serving where one is named."""
 
+import base64
 import io
+import json
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -14,6 +16,7 @@ from serving import free_port, jpeg, serving, tiny
 
 from kcolor import Colorizer, photo
 from kcolor.client import Client, ServerError
+from kcolor.errors import RunError
 
 
 @pytest.fixture(scope="module")
@@ -128,13 +131,16 @@ class Scripted:
         asked = self.asked
 
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
+            def do_GET(self):  # and POST
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 asked.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
                 status, body = answers.pop(0)
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
+
+            do_POST = do_GET
 
             def log_message(self, *_):
                 pass
@@ -155,7 +161,7 @@ METADATA = b"""{"model_spec": {"name": "x", "version": "3"}, "metadata": {"signa
 {"inputs": {"l": {"tensor_shape": {"dim": [{"size": "-1"}, {"size": "64"}, {"size": "64"}, {"size": "1"}]}}}}}}}}"""
 
 
-@pytest.mark.parametrize("status", [429, 502, 503, 504])
+@pytest.mark.parametrize("status", [429, 502, 503])
 def test_what_passes_is_tried_again(status, monkeypatch):
     monkeypatch.setattr("kcolor.client._FIRST_WAIT", 0.01)
     with Scripted((status, b"{}"), (status, b""), (200, METADATA)) as server:
@@ -163,7 +169,7 @@ def test_what_passes_is_tried_again(status, monkeypatch):
         assert len(server.asked) == 3
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 500])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 500, 504])
 def test_what_does_not_pass_is_not(status, monkeypatch):
     with Scripted((status, b'{"error": "it is so"}')) as server:
         with pytest.raises(ServerError, match="wants a user" if status == 401 else "it is so"):
@@ -173,10 +179,10 @@ def test_what_does_not_pass_is_not(status, monkeypatch):
 
 def test_a_server_that_stays_full(monkeypatch):
     monkeypatch.setattr("kcolor.client._FIRST_WAIT", 0.01)
-    with Scripted(*[(429, b'{"error": "rows are waiting"}')] * 6) as server:
+    with Scripted(*[(429, b'{"error": "rows are waiting"}')] * 5) as server:
         with pytest.raises(ServerError, match=r"no room.*rows are waiting.*try later"):
             Client(f"http://{server.host}/v1/models/x").colorizer()
-        assert len(server.asked) == 6
+        assert len(server.asked) == 5
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"a": 1}', METADATA.replace(b'"ab"', b'"other"')])
@@ -185,15 +191,78 @@ def test_another_kind_of_server(body):
         Client(f"http://{server.host}/v1/models/x").colorizer()
 
 
-def test_user_and_password_are_sent_and_not_shown():
+@pytest.mark.parametrize(("written", "password"), [("p%40ss", "p@ss"), ("p%E2%82%ACss", "p€ss"), ("päss", "päss")])
+def test_user_and_password_are_sent_and_not_shown(written, password):
     with Scripted((200, METADATA), (404, b"")) as server:
-        client = Client(f"http://alice:p%40ss@{server.host}/v1/models/x")
+        client = Client(f"http://alice:{written}@{server.host}/v1/models/x")
         assert client.colorizer().size == 64
-        assert server.asked[0][1]["authorization"] == "Basic YWxpY2U6cEBzcw=="
+        sent = server.asked[0][1]["authorization"].removeprefix("Basic ")
+        assert base64.b64decode(sent).decode() == f"alice:{password}"
         with pytest.raises(ServerError) as refused:
             client.predict("ab", {})
-    assert "ss" not in client.url + str(refused.value)
-    assert "alice" not in client.url + str(refused.value)
+    for shown in (client.url, str(refused.value)):
+        assert "ss@" not in shown
+        assert "alice" not in shown
+
+
+@pytest.mark.parametrize(
+    "address", ["htp://alice:secret@a/v1/models/x", "grpc://alice:se/cret@a/x", "http://a:se#cret@a/x"]
+)
+def test_a_password_in_a_wrong_address_is_not_shown(address):
+    with pytest.raises(ValueError, match="is like http") as refused:
+        Client(address)
+    assert "cret" not in str(refused.value)
+
+
+def test_the_version_that_was_found_is_asked_from_then_on():
+    answer = b'{"error": "no such version"}'
+    with Scripted((200, METADATA), (404, answer)) as server:
+        colorizer = Client(f"http://{server.host}/v1/models/x").colorizer()
+        with pytest.raises(ServerError, match="no such version"):
+            colorizer.outputs(np.zeros((1, 64, 64, 1), np.float32))
+        assert [path for path, _ in server.asked] == ["/v1/models/x/metadata", "/v1/models/x/versions/3:predict"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b'{"outputs": {"other": [1.0]}}',
+        b'{"outputs": {"ab": [[1.0], 2.0]}}',
+        b'{"outputs": {"ab": [{"x": 1}]}}',
+        b'{"outputs": {"ab": [[[[0.0, 0.0]]]]}}',
+        b'{"predictions": [1]}',
+        b'{"outputs": 3}',
+    ],
+)
+def test_colours_that_are_none(answer):
+    with Scripted((200, METADATA), (200, answer), (200, METADATA)) as server:
+        colorizer = Client(f"http://{server.host}/v1/models/x").colorizer()
+        with pytest.raises(ServerError, match=r"gives no colours|answer is not"):
+            colorizer.outputs(np.zeros((1, 64, 64, 1), np.float32))
+
+
+def test_a_broken_model_is_called_one():
+    colours = json.dumps({"outputs": {"ab": np.full((1, 64, 64, 2), np.nan).tolist()}}).encode()
+    with Scripted((200, METADATA), (200, colours)) as server, pytest.raises(RunError, match="gives NaN"):
+        Client(f"http://{server.host}/v1/models/x")(np.zeros((70, 70, 3), np.uint8))
+
+
+def test_a_signature_is_looked_up_once(server):
+    client = Client(f"{server.url}/v1/models/tiny")
+    asked = []
+    call = client._transport._ask
+    client._transport._ask = lambda method, *rest: asked.append(method) or call(method, *rest)
+    for _ in range(3):
+        client.predict("ab", {"l": np.zeros((1, 64, 64, 1), np.float32)})
+    assert asked.count("POST") == 3
+    assert asked.count("GET") == 1
+
+
+def test_grpc_by_ipv6(monkeypatch):
+    monkeypatch.setattr("kcolor.client._FIRST_WAIT", 0.01)
+    with pytest.raises(ServerError, match="cannot be reached") as refused:
+        Client(f"grpc://[::1]:{free_port()}/x").colorizer()
+    assert "Misformatted" not in str(refused.value)
 
 
 @pytest.fixture
