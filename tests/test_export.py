@@ -13,7 +13,7 @@ import pytest
 from command import Here, mistake
 from made import colour, fill
 
-from kcolor import build, color, export, recipe
+from kcolor import build, color, export, networks, recipe
 from kcolor.colorizer import load_generator
 from kcolor.errors import RunError
 from kcolor.export import half, parity, photographs, tflite
@@ -350,3 +350,14 @@ def test_mistakes(finished, tmp_path, here, words, said):
 @pytest.fixture
 def here(capsys, monkeypatch):
     return Here(capsys, monkeypatch)
+
+
+def test_int8_of_another_size_is_calibrated_on_typical_photographs_too():
+    """Of a class branch, whose first layers are called twice then: at the network's size and at the photograph's."""
+    generator = networks.resized(networks.unet_with_class_branch(3, 64, depth=4, width=4), 96)
+    rgb = np.full((6, 96, 96, 3), 128, np.uint8)
+    rgb += np.random.default_rng(0).integers(0, 20, rgb.shape, np.uint8)
+    rgb[[1, 4]] = np.random.default_rng(1).choice([0, 255], (2, 96, 96, 3))
+    typical = tflite._typical(generator, rgb)
+    assert len(typical) == 3
+    assert all(any(np.array_equal(one, rgb[i]) for i in (0, 2, 3, 5)) for one in typical)
