@@ -131,7 +131,7 @@ def encode(
 
 
 def write(
-    path: Path,
+    path: str | Path,
     photograph: Photograph,
     *,
     format: str | None = None,
@@ -150,6 +150,7 @@ def write(
     Raises:
         DataError: It cannot be written; what was there is as it was.
     """
+    path = Path(path)
     name = files.shown(path)
     kind = format or _format_of(path, name)
     data = encode(photograph, kind, quality, note, name=path)
