@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 import pytest
+from made import colour
 
 from kcolor.cli import cli
 
@@ -80,3 +81,17 @@ def test_a_tenth_of_places205(tmp_path):
         *["b/bazaar/indoor"] * 2,
     ]
     assert all(path.is_file() for path in links)
+
+
+def test_the_examples_of_deploying_run(served, exported, tmp_path):
+    client, litert = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "deploy.md").read_text(), re.DOTALL)
+    client = re.sub(r'"http://\S+"', repr(f"{served.url}/v1/models/tiny"), client)
+    litert = litert.replace("exports/small/small", str(exported / "tiny")).replace("128", "64")
+    colour(90).save(tmp_path / "scan.tif")
+    colour(90).save(tmp_path / "photo.jpg")
+    for example, made in ((client, "coloured.tif"), (litert, "small.png")):
+        done = subprocess.run(
+            [sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / made).is_file()
