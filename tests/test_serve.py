@@ -3,6 +3,7 @@
 import http.client
 import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -26,7 +27,7 @@ from kcolor.colorizer import load_generator
 from kcolor.errors import RunError
 from kcolor.export import saved_model
 from kcolor.photo import has_note
-from kcolor.serve import model, protocol
+from kcolor.serve import model, protocol, server
 
 PREDICT = "/v1/models/double:predict"
 
@@ -427,6 +428,39 @@ def test_a_site_has_the_browser_do_the_work_and_the_server_where_it_cannot(tmp_p
         said = pool.request("GET", f"{url}/config.json").json()
     assert told.items() <= said.items()
     assert said["predict"] == "v1/models/double:predict"
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "it has no config.json"),
+        (b"size", "its config.json is no JSON"),
+        (b"\xff", "its config.json is no JSON"),
+        (b"[1]", "does not say what size"),
+        (b"{}", "does not say what size"),
+        (b'{"size": "64"}', "does not say what size"),
+    ],
+)
+def test_a_site_is_looked_at_before_the_model(tmp_path, content, why):
+    if content is not None:
+        (tmp_path / "config.json").write_bytes(content)
+    with socket.socket() as unused, pytest.raises(RunError, match=f"not a site of kcolor export --web .*{why}"):
+        server.serve(tmp_path / "none", unused, site=tmp_path)
+
+
+def test_the_limit_of_pixels_may_be_less_than_the_network_s_square(tiny_model):
+    small = model.load(tiny_model, max_pixels=100)
+    model.warm(small)
+    photos = small.signature("")({"image_bytes": np.array([png(10)], object)})
+    assert photos["colorized_bytes"][0].startswith(b"\x89PNG")
+
+
+def test_a_name_that_cannot_stand_in_an_address(tmp_path, tiny_model):
+    for name in ("a/b", "a:b", "", "..", "a b"):
+        with pytest.raises(RunError, match="no name for a model on a server"):
+            model.load(tmp_path / "none", name=name)
+    with pytest.raises(RunError, match=r"a:b: no name for a model on a server: .* \(--name\)"):
+        model.load(Path(shutil.copy(tiny_model, tmp_path / "a:b.keras")))
 
 
 def test_a_site_that_is_none_or_of_another_network(tmp_path, tiny_model):

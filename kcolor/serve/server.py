@@ -1,6 +1,5 @@
 """The verb: one model behind the doors, until it is told to stop."""
 
-import gc
 import signal
 import socket
 from collections.abc import Callable
@@ -9,7 +8,6 @@ from pathlib import Path
 
 import uvicorn
 
-from kcolor.errors import RunError
 from kcolor.serve import app, memory, model, rpc
 from kcolor.serve.batching import Batcher
 from kcolor.serve.bodies import Bodies
@@ -51,15 +49,12 @@ def serve(
     Raises:
         RunError: The model cannot be loaded, gRPC's address cannot be had, or the site is none, or not the model's.
     """
-    if site and not (site / "config.json").is_file():
-        raise RunError(f"{site}: not a site of kcolor export --web (it has no config.json)")
+    if site:  # before all that takes longer
+        app.site_config(site)
     with listening, ExitStack() as doors:
         served = model.load(path, name=name, max_pixels=max_pixels)
         model.warm(served)
         memory.settle()
-        # What is there now stays. To go through it for garbage takes most of the time of reading a long request.
-        gc.collect()
-        gc.freeze()
         meters = Meters()
         batcher = Batcher(workers=workers, max_batch=batch, max_queue=queue, on_batch=meters.batch)
         doors.callback(batcher.close)
