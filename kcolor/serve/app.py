@@ -147,6 +147,7 @@ async def _answer(serving: Serving, request: Request, asked: rest.Address) -> by
                     "Was: tensorflow/serving/predict (use :predict)"
                 )
             call = await run_in_threadpool(rest.read, body, model)
+        del body  # which counts no longer
     except TimeoutError:
         raise RefusedError("DEADLINE_EXCEEDED", f"the body took longer than {serving.timeout:g} s", 408) from None
     left = deadline - time.monotonic()

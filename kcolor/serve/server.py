@@ -36,7 +36,7 @@ def serve(
         path: As for `kcolor.serve.model.load`.
         listening: As from `kcolor.serve.listening.listen`; closed in the end.
         name: Of the model, in the API's addresses.
-        max_body: Bytes of a request; all that are read at once may be four times as large.
+        max_body: Bytes of a request; all that are read at once may be four times as large, and all that wait.
         max_pixels: Of a photo.
         queue: Pictures that may wait for their turn.
         batch: Pictures that a worker computes at once.
@@ -56,9 +56,10 @@ def serve(
         model.warm(served)
         memory.settle()
         meters = Meters()
-        batcher = Batcher(workers=workers, max_batch=batch, max_queue=queue, on_batch=meters.batch)
+        held = 4 * max_body
+        batcher = Batcher(workers=workers, max_batch=batch, max_queue=queue, max_bytes=held, on_batch=meters.batch)
         doors.callback(batcher.close)
-        serving = app.Serving(served, batcher, meters, Bodies(max_body, 4 * max_body), timeout)
+        serving = app.Serving(served, batcher, meters, Bodies(max_body, held), timeout)
         if grpc:
             doors.enter_context(rpc.listening(serving, *grpc))
         config = uvicorn.Config(
