@@ -1,6 +1,21 @@
-"""The versions of a model, as TensorFlow Serving looks for them: folders named by a number, the highest the newest."""
+"""Names and versions of models, as TensorFlow Serving takes them: folders named by a number, the highest the newest."""
 
+import re
 from pathlib import Path
+
+from kcolor.errors import RunError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def check_name(name: str) -> None:
+    """Whether a model can be called so.
+
+    Raises:
+        RunError: The name is none that can be written into addresses and configurations.
+    """
+    if not _NAME.fullmatch(name):
+        raise RunError(f"{name}: no name for a model on a server: letters, digits, - . and _ only (--name)")
 
 
 def of(folder: Path) -> dict[int, Path]:

@@ -3,10 +3,12 @@
 import http.client
 import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,7 +27,7 @@ from kcolor.colorizer import load_generator
 from kcolor.errors import RunError
 from kcolor.export import saved_model
 from kcolor.photo import has_note
-from kcolor.serve import model, protocol
+from kcolor.serve import model, protocol, server
 
 PREDICT = "/v1/models/double:predict"
 
@@ -171,6 +173,96 @@ def test_a_head_that_is_too_large_is_refused(gate, head):
                 pass
             assert reply == b"" or reply.startswith(b"HTTP/1.1 400")
         assert pool.request("GET", f"{url}/healthz").status == 200
+
+
+def await_health(connection: socket.socket) -> None:
+    reply = b""
+    while b'"status":"ok"' not in reply:
+        reply += (data := connection.recv(65536))
+        assert data
+
+
+CHUNKED = "Host: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("behind", [b"x: y\r\n" * 2000, b"z" * 10_000])
+@pytest.mark.parametrize("line", ["GET /healthz HTTP/1.1", f"POST {PREDICT} HTTP/1.1"])
+def test_what_is_behind_a_body_in_chunks_is_bounded(gate, line, behind):
+    with around(gate) as url:
+        address = urlsplit(url)
+        with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
+            connection.sendall(f"{line}\r\n{CHUNKED}1\r\n \r\n0\r\n".encode())
+            if "healthz" in line:
+                await_health(connection)
+            connection.sendall(b"" if behind.startswith(b"x") else b"x: ")
+            with pytest.raises(ConnectionError):
+                for _ in range(5000):
+                    connection.sendall(behind)
+        assert gate.given == []
+
+
+def test_what_an_answered_request_still_sends_has_to_end(gate, monkeypatch):
+    monkeypatch.setattr(protocol, "_REST_SECONDS", 0.3)
+    monkeypatch.setattr(protocol, "_HEAD_SECONDS", 0.3)
+    with around(gate, timeout=1.0) as url:
+        address = urlsplit(url)
+        whole = "Host: x\r\n\r\n"
+        begun = f"{CHUNKED}1\r\n \r\n", f"{CHUNKED}0\r\nx: ", "Host: x\r\nContent-Length: 9\r\n\r\n "
+        for rest in (*begun, whole):
+            with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
+                connection.sendall(b"GET /healthz HTTP/1.1\r\n" + rest.encode())
+                await_health(connection)
+                connection.sendall(b"\r\n" if rest == whole else b"y")  # so that it is not idle
+                assert connection.recv(65536)[:12] in (b"", b"HTTP/1.1 400")
+        # A body that the application waits for has the application's time.
+        reply = send(url, f"POST {PREDICT} HTTP/1.1\nHost: x\nContent-Length: 100", b'{"instances":')
+        assert reply.startswith(b"HTTP/1.1 408")
+
+
+@pytest.fixture
+def lost(monkeypatch):
+    """Set when the server gives up a connection or sees it end."""
+    connection_lost, lost = protocol.Protocol.connection_lost, threading.Event()
+
+    def told(self, error):
+        connection_lost(self, error)
+        lost.set()
+
+    monkeypatch.setattr(protocol.Protocol, "connection_lost", told)
+    return lost
+
+
+def ask_for_much(url: str) -> socket.socket:
+    """A connection with an answer on its way that is larger than what the system holds of it."""
+    address, body = urlsplit(url), b'{"instances": [1]}'
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    connection.settimeout(30)
+    connection.connect((address.hostname, address.port))
+    head = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+    connection.sendall(head.encode() + body)
+    return connection
+
+
+def much(x) -> dict[str, np.ndarray]:
+    return {"y": np.ones((len(x), 3_000_000), np.float32)}
+
+
+def test_an_answer_that_nobody_reads_is_given_up(lost, monkeypatch):
+    monkeypatch.setattr(protocol, "_WRITE_SECONDS", 0.2)
+    with around(much) as url, ask_for_much(url):
+        assert lost.wait(20)
+
+
+def test_an_answer_that_is_read_slowly_is_not(lost, monkeypatch):
+    monkeypatch.setattr(protocol, "_WRITE_SECONDS", 1.0)
+    with around(much) as url, ask_for_much(url) as connection:
+        reply = b""
+        while data := connection.recv(65536):
+            reply += data
+            time.sleep(0.015)
+        assert reply.endswith(b"]\n}") or reply.endswith(b"]}")
+        assert reply.count(b"1.0") == 3_000_000
 
 
 def test_the_end_of_an_answer_does_not_wait_for_its_beginning_to_be_acknowledged(gate, monkeypatch):
@@ -336,6 +428,39 @@ def test_a_site_has_the_browser_do_the_work_and_the_server_where_it_cannot(tmp_p
         said = pool.request("GET", f"{url}/config.json").json()
     assert told.items() <= said.items()
     assert said["predict"] == "v1/models/double:predict"
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "it has no config.json"),
+        (b"size", "its config.json is no JSON"),
+        (b"\xff", "its config.json is no JSON"),
+        (b"[1]", "does not say what size"),
+        (b"{}", "does not say what size"),
+        (b'{"size": "64"}', "does not say what size"),
+    ],
+)
+def test_a_site_is_looked_at_before_the_model(tmp_path, content, why):
+    if content is not None:
+        (tmp_path / "config.json").write_bytes(content)
+    with socket.socket() as unused, pytest.raises(RunError, match=f"not a site of kcolor export --web .*{why}"):
+        server.serve(tmp_path / "none", unused, site=tmp_path)
+
+
+def test_the_limit_of_pixels_may_be_less_than_the_network_s_square(tiny_model):
+    small = model.load(tiny_model, max_pixels=100)
+    model.warm(small)
+    photos = small.signature("")({"image_bytes": np.array([png(10)], object)})
+    assert photos["colorized_bytes"][0].startswith(b"\x89PNG")
+
+
+def test_a_name_that_cannot_stand_in_an_address(tmp_path, tiny_model):
+    for name in ("a/b", "a:b", "", "..", "a b"):
+        with pytest.raises(RunError, match="no name for a model on a server"):
+            model.load(tmp_path / "none", name=name)
+    with pytest.raises(RunError, match=r"a:b: no name for a model on a server: .* \(--name\)"):
+        model.load(Path(shutil.copy(tiny_model, tmp_path / "a:b.keras")))
 
 
 def test_a_site_that_is_none_or_of_another_network(tmp_path, tiny_model):

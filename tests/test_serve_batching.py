@@ -145,6 +145,41 @@ def test_the_queue_is_bounded(batcher, double, busy):
     assert caught.value.status == 400
 
 
+def test_the_bytes_that_wait_are_bounded(double, gate):
+    files = Signature("files", lambda files: {"n": files}, {"files": tf.TensorSpec((None,), tf.string, "files")}, {})
+
+    def of(*sizes: int) -> dict[str, np.ndarray]:
+        return {"files": np.array([b" " * size for size in sizes], object)}
+
+    batcher = Batcher(workers=1, max_batch=4, max_queue=1000, max_bytes=1000)
+    batcher.submit(double, x(100), timeout=30)
+    assert gate.entered.acquire(timeout=10)
+    first = batcher.submit(files, of(2000), timeout=30)  # alone, whatever its size
+    with pytest.raises(RefusedError, match="bytes are waiting already; try again later") as caught:
+        batcher.submit(double, x(1), timeout=30)
+    assert (caught.value.status, caught.value.code) == (429, "RESOURCE_EXHAUSTED")
+    first.cancel()
+    waiting = [batcher.submit(files, of(400, 100), timeout=30), batcher.submit(double, x(*range(50)), timeout=30)]
+    with pytest.raises(RefusedError, match="bytes are waiting already"):
+        batcher.submit(double, x(*range(80)), timeout=30)
+    waiting.append(batcher.submit(double, x(1), timeout=30))
+    gate.open.set()
+    for answer in waiting:
+        answer.result(10)
+    assert batcher.submit(files, of(900), timeout=30).result(10)["n"].tolist() == [b" " * 900]
+    batcher.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_dies_computes_nothing(double, gate):
+    gate.open.set()
+    batcher = Batcher(workers=1, max_batch=4, max_queue=8, on_batch=lambda rows: 1 / 0)
+    batcher.submit(double, x(1), timeout=30)
+    batcher.close()
+    assert not batcher.alive
+    assert batcher.idle
+
+
 @pytest.mark.parametrize(
     ("tensors", "words"),
     [

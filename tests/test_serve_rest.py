@@ -153,6 +153,8 @@ def test_outputs_of_different_rows_are_not_given_by_row():
         ("POST", "/V1/Models/m/labels/stable:CLASSIFY", ("m", None, "stable", "classify")),
         ("GET", "/v1/models/m", ("m", None, None, "status")),
         ("GET", "/v1/models/m/versions/3/metadata", ("m", 3, None, "metadata")),
+        ("GET", f"/v1/models/m/versions/{'0' * 5000}3/metadata", ("m", 3, None, "metadata")),
+        ("GET", "/v1/models/m/versions/00", ("m", 0, None, "status")),
         ("GET", "/v1/models/m/labels/x/metadata", ("m", None, "x", "metadata")),
     ],
 )
@@ -174,6 +176,7 @@ def test_addresses(method, path, expected):
         ("POST", "/v1/models/foo/versions/HELLO:regress", "Malformed request"),
         ("POST", f"/v1/models/foo/versions/{2**64 - 1}:regress", "Failed to convert version"),
         ("POST", f"/v1/models/foo/versions/{'9' * 5000}:regress", "Failed to convert version"),
+        ("POST", f"/v1/models/foo/versions/{'0' * 25}{2**63}:regress", "Failed to convert version"),
         ("POST", "/v1/models/foo/metadata", "Malformed request"),
         ("POST", "/v1/models/foo/versions/50/labels/some_label:regress", "Malformed request"),
         ("PUT", "/v1/models/foo:predict", "Malformed request"),

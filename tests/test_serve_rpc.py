@@ -37,7 +37,9 @@ def request(model: str = "tiny", signature: str = "", version: int | None = None
 
 @pytest.fixture(scope="module")
 def channel(served):
-    with grpc.insecure_channel(served.grpc, [("grpc.max_send_message_length", -1)]) as channel:
+    with grpc.insecure_channel(
+        served.grpc, [(f"grpc.max_{way}_message_length", -1) for way in ("send", "receive")]
+    ) as channel:
         yield channel
 
 
@@ -68,6 +70,13 @@ def test_other_signatures(predict):
     assert ab.dtype == np.float32
 
 
+def test_numbers_are_as_large_as_their_type(predict):
+    """Of float32, as many as the body's limit in bytes has room for: 2.3 of 4 MiB."""
+    l = np.zeros((140, 64, 64, 1), np.float32)
+    ab = tf.make_ndarray(predict(request(signature="ab", l=l), timeout=60).outputs["ab"])
+    assert ab.shape == (140, 64, 64, 2)
+
+
 def test_status_and_metadata(channel):
     asked = GetModelStatusRequest()
     asked.model_spec.name = "tiny"
@@ -85,6 +94,18 @@ def test_status_and_metadata(channel):
     with pytest.raises(grpc.RpcError) as caught:
         PredictionServiceStub(channel).GetModelMetadata(GetModelMetadataRequest(model_spec=asked.model_spec))
     assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def numbers_bomb() -> PredictRequest:
+    asked = request(signature="ab", l=np.zeros((1, 1, 1, 1), np.float32))
+    asked.inputs["l"].tensor_shape.dim[0].size = 2**20 + 1
+    return asked
+
+
+def untyped() -> PredictRequest:
+    asked = request(image_bytes=["a"])
+    asked.inputs["image_bytes"].dtype = 99
+    return asked
 
 
 def bomb() -> PredictRequest:
@@ -109,6 +130,8 @@ def bomb() -> PredictRequest:
         (request(image_bytes=[png(101)]), "INVALID_ARGUMENT", "image_bytes[0]: 101x101 pixels are more than 10,000"),
         (request(image_bytes=[b"x"] * 1001), "INVALID_ARGUMENT", "1,001 rows in one call"),
         (request(image_bytes=[b"x" * 5_000_000]), "RESOURCE_EXHAUSTED", "larger than max"),
+        (numbers_bomb(), "INVALID_ARGUMENT", "says that its shape is [1048577, 1, 1, 1]"),
+        (untyped(), "INVALID_ARGUMENT", "tensor parsing error: image_bytes"),
         (bomb(), "INVALID_ARGUMENT", "says that its shape is [10000000000]"),
     ],
 )

@@ -1,7 +1,6 @@
 """A SavedModel with the signatures of `kcolor.signatures`, warm when TensorFlow Serving says that it is ready."""
 
 import io
-import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,6 @@ import tensorflow as tf
 from PIL import Image
 
 from kcolor import color, signatures, versions
-from kcolor.errors import RunError
 from kcolor.export import serving
 from kcolor.export.artifact import Target
 from kcolor.image import fit_square
@@ -21,7 +19,6 @@ from kcolor.signatures import Signatures
 
 # Of the photographs of the warm-up: a thumbnail, one for a page, one larger than most networks.
 _WARM_UP_SIDES = (128, 512, 1024)
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def target(
@@ -38,8 +35,7 @@ def target(
     Raises:
         RunError: The folder's name is none that can be written into addresses and configurations.
     """
-    if not _NAME.fullmatch(folder.name):
-        raise RunError(f"{folder.name}: no name for a model on a server: letters, digits, - . and _ only (--name)")
+    versions.check_name(folder.name)
     size, count = generator.input_shape[1], generator.output["logits"].shape[-1] if "logits" in generator.output else 0
     deployment = partial(serving.write, name=folder.name, size=size, classes=count, max_pixels=max_pixels)
     return Target(

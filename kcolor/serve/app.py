@@ -21,7 +21,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive
 
-from kcolor import __version__
+from kcolor import __version__, files
 from kcolor.errors import RunError
 from kcolor.photo.xmp import Note, with_note
 from kcolor.serve import memory, rest
@@ -68,7 +68,7 @@ def create(serving: Serving, *, web: Path = WEB) -> Starlette:
             export --web writes it, the page runs that site's network, and asks the server where a browser cannot.
 
     Raises:
-        RunError: That site is of a network that takes squares of another size.
+        RunError: That site is none, or of a network that takes squares of another size.
     """
     routes: list[BaseRoute] = [
         Route("/v1/{path:path}", _v1, methods=_METHODS),
@@ -79,8 +79,31 @@ def create(serving: Serving, *, web: Path = WEB) -> Starlette:
     ]
     app = Starlette(routes=routes, lifespan=_lifespan, exception_handlers={404: _not_found})
     app.state.serving = serving
-    app.state.config = _config_of(serving.model, web / "config.json")
+    app.state.config = _config_of(serving.model, web)
     return app
+
+
+def site_config(site: Path) -> dict[str, Any]:
+    """What kcolor export --web tells the page of a site's network.
+
+    Args:
+        site: Its folder.
+
+    Raises:
+        RunError: It is no such site.
+    """
+    none = f"{site}: not a site of kcolor export --web"
+    try:
+        told = orjson.loads((site / "config.json").read_bytes())
+    except FileNotFoundError:
+        raise RunError(f"{none} (it has no config.json)") from None
+    except OSError as error:
+        raise RunError(f"{none} (its config.json cannot be read: {files.reason(error)})") from error
+    except orjson.JSONDecodeError as error:
+        raise RunError(f"{none} (its config.json is no JSON: {error})") from error
+    if not isinstance(told, dict) or type(told.get("size")) is not int:
+        raise RunError(f"{none} (its config.json does not say what size its network takes)")
+    return told
 
 
 async def _v1(request: Request) -> Response:
@@ -124,6 +147,7 @@ async def _answer(serving: Serving, request: Request, asked: rest.Address) -> by
                     "Was: tensorflow/serving/predict (use :predict)"
                 )
             call = await run_in_threadpool(rest.read, body, model)
+        del body  # which counts no longer
     except TimeoutError:
         raise RefusedError("DEADLINE_EXCEEDED", f"the body took longer than {serving.timeout:g} s", 408) from None
     left = deadline - time.monotonic()
@@ -179,12 +203,12 @@ def _config_of(model: Model, site: Path) -> dict[str, Any]:
         "classes": list(model.classes),
         "note": with_note(b"", Note(model.name, model.sha256)).decode(),
     }
-    if not site.is_file():
+    if not (site / "config.json").is_file():
         return own
-    of_site = orjson.loads(site.read_bytes())
+    of_site = site_config(site)
     if of_site["size"] != model.size:
         sizes = f"takes {of_site['size']} pixels, and {model.name} {model.size}"
-        raise RunError(f"{site.parent}: of a network that {sizes}")
+        raise RunError(f"{site}: of a network that {sizes}")
     return own | of_site | {"predict": own["predict"]}
 
 

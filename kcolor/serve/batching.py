@@ -28,6 +28,7 @@ class _Request:
     sizes: list[int]  # bytes of each row's strings
     kind: Hashable  # requests of one kind can be put together
     deadline: float
+    held: int  # bytes of all tensors, until the last row is taken
     answer: "Future[Tensors]" = field(default_factory=Future)
     taken: int = 0  # rows that have been, or are, computed
     computed: int = 0
@@ -72,13 +73,21 @@ class Batcher:
         workers: Threads. TensorFlow uses all cores for the network, but one for a picture's decoding and encoding.
         max_batch: Rows that a thread computes at once.
         max_queue: Rows that may wait.
+        max_bytes: Of the requests that wait; one that is larger waits alone.
         on_batch: Told of the rows of each batch, from the thread.
     """
 
     def __init__(
-        self, *, workers: int, max_batch: int, max_queue: int, on_batch: Callable[[int], None] = lambda rows: None
+        self,
+        *,
+        workers: int,
+        max_batch: int,
+        max_queue: int,
+        max_bytes: int = 128 << 20,
+        on_batch: Callable[[int], None] = lambda rows: None,
     ) -> None:
-        self._max_batch, self._max_queue, self._on_batch = max_batch, max_queue, on_batch
+        self._max_batch, self._max_queue, self._max_bytes = max_batch, max_queue, max_bytes
+        self._on_batch = on_batch
         self._queue: deque[_Request] = deque()
         self._changed = threading.Condition()
         self._closing = False
@@ -122,7 +131,8 @@ class Batcher:
         if rows > self._max_queue:
             raise invalid(f"{rows:,} rows in one call, of which this server takes {self._max_queue:,}; send them apart")
         sizes, kind = _sizes(signature, tensors, rows), _kind(signature, tensors)
-        request = _Request(signature, tensors, rows, sizes, kind, time.monotonic() + timeout)
+        held = sum(sizes) + sum(tensor.nbytes for tensor in tensors.values())
+        request = _Request(signature, tensors, rows, sizes, kind, time.monotonic() + timeout, held)
         with self._changed:
             if self._closing:
                 raise RefusedError("UNAVAILABLE", "the server is stopping")
@@ -131,6 +141,9 @@ class Batcher:
                 raise RefusedError(
                     "RESOURCE_EXHAUSTED", f"{self._waiting():,} rows are waiting already; try again later"
                 )
+            others = sum(request.held for request in self._queue)
+            if others and others + held > self._max_bytes:
+                raise RefusedError("RESOURCE_EXHAUSTED", f"{others:,} bytes are waiting already; try again later")
             self._queue.append(request)
             self._changed.notify()
         return request.answer
@@ -156,10 +169,12 @@ class Batcher:
 
     def _work(self) -> None:
         while parts := self._take():
-            self._on_batch(sum(part.stop - part.start for part in parts))
-            self._compute(parts)
-            with self._changed:
-                self._computing -= 1
+            try:
+                self._on_batch(sum(part.stop - part.start for part in parts))
+                self._compute(parts)
+            finally:
+                with self._changed:
+                    self._computing -= 1
 
     def _take(self) -> list[_Part]:
         """The next batch; empty when there will be none."""

@@ -155,8 +155,10 @@ def load(path: Path, *, name: str | None = None, max_pixels: int | None = None) 
         max_pixels: Of a photo; larger ones are refused before they are decoded. A SavedModel has its own limit.
 
     Raises:
-        RunError: There is none, or it cannot be served.
+        RunError: There is none, it cannot be served, or its name cannot stand in an address.
     """
+    if name is not None:
+        versions.check_name(name)
     path = bundled.find(path)
     if path.suffix == ".tflite":
         raise RunError(
@@ -167,6 +169,8 @@ def load(path: Path, *, name: str | None = None, max_pixels: int | None = None) 
         if max_pixels is not None:
             raise RunError(f"{path}: a SavedModel keeps the limit of pixels that it was exported with")
         return _saved_model(path, name)
+    if name is None:
+        versions.check_name(name := export.default_name(path))
     colorizer = Colorizer.load(path)
     given = {} if max_pixels is None else {"max_pixels": max_pixels}
     functions = signatures.of(colorizer.generator, colorizer.classes, **given)
@@ -179,12 +183,12 @@ def load(path: Path, *, name: str | None = None, max_pixels: int | None = None) 
         )
         for key, function in functions.items()
     }
-    return Model(name or export.default_name(path), 1, colorizer.size, colorizer.classes, own, colorizer.sha256)
+    return Model(name, 1, colorizer.size, colorizer.classes, own, colorizer.sha256)
 
 
 def warm(model: Model) -> None:
     """Run each signature once, so that the first request does not wait for what TensorFlow does only then."""
-    png = tf.io.encode_png(tf.zeros((model.size, model.size, 3), tf.uint8)).numpy()
+    png = tf.io.encode_png(tf.zeros((1, 1, 3), tf.uint8)).numpy()  # which no limit of pixels refuses
 
     def once(signature: Signature) -> None:
         tensors = {}
@@ -207,6 +211,10 @@ def renumbered(error: RefusedError, start: int) -> RefusedError:
 
 
 def _saved_model(path: Path, name: str | None) -> Model:
+    path = path.resolve()
+    version = next((number for number, folder in versions.of(path.parent).items() if folder == path), None)
+    if name is None:
+        versions.check_name(name := path.name if version is None else path.parent.name)
     try:
         loaded = tf.saved_model.load(str(path))
         own = {}
@@ -219,10 +227,6 @@ def _saved_model(path: Path, name: str | None) -> Model:
     # A signature holds its graph, but what it was loaded with holds the variables.
     for signature in own.values():
         signature.call.loaded = loaded  # type: ignore[attr-defined]
-    path = path.resolve()
-    version = next((number for number, folder in versions.of(path.parent).items() if folder == path), None)
-    if name is None:
-        name = path.name if version is None else path.parent.name
     return Model(name, version or 1, size, (), own, files.digest(path))
 
 

@@ -78,10 +78,14 @@ def address(method: str, path: str) -> Address:
         raise invalid(f"Malformed request: {method} {_cut(path)}")
     if not found["name"]:
         raise invalid("Missing model name in request.")
-    version = None if found["version"] is None else int(found["version"][:20])  # of int64, 19 digits are the most
+    version = None if found["version"] is None else _number(found["version"])
     if version and version >= 2**63:
         raise invalid(f"Failed to convert version: {_cut(found['version'])} to numeric.")
     return Address(found["name"], version, found["label"], (found["verb"] or "status").lower())
+
+
+def _number(digits: str) -> int:
+    return int(digits.lstrip("0")[:20] or "0")  # of int64, 19 digits are the most; Python refuses thousands
 
 
 def status(model: Model, asked: Address) -> bytes:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import grpc
+import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
@@ -165,9 +166,10 @@ def _describe(model: Model, spec: Any, signature: str = "") -> None:
 def _array(name: str, proto: Any, most: int) -> Any:
     sides = [dim.size for dim in proto.tensor_shape.dim]
     # One value can stand for as many as the shape says: a few bytes for any amount of memory.
-    if min(sides, default=0) < 0 or math.prod(sides) * 8 > most:
-        raise invalid(f"{name} says that its shape is {sides}, which is more than {most:,} bytes can hold")
     try:
+        each = np.dtype(tf.as_dtype(proto.dtype).as_numpy_dtype).itemsize
+        if min(sides, default=0) < 0 or math.prod(sides) * each > most:
+            raise invalid(f"{name} says that its shape is {sides}, which is more than {most:,} bytes can hold")
         return tf.make_ndarray(proto)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, KeyError) as error:
         raise invalid(f"tensor parsing error: {name}") from error

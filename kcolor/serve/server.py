@@ -1,6 +1,5 @@
 """The verb: one model behind the doors, until it is told to stop."""
 
-import gc
 import signal
 import socket
 from collections.abc import Callable
@@ -9,7 +8,6 @@ from pathlib import Path
 
 import uvicorn
 
-from kcolor.errors import RunError
 from kcolor.serve import app, memory, model, rpc
 from kcolor.serve.batching import Batcher
 from kcolor.serve.bodies import Bodies
@@ -38,7 +36,7 @@ def serve(
         path: As for `kcolor.serve.model.load`.
         listening: As from `kcolor.serve.listening.listen`; closed in the end.
         name: Of the model, in the API's addresses.
-        max_body: Bytes of a request; all that are read at once may be four times as large.
+        max_body: Bytes of a request; all that are read at once may be four times as large, and all that wait.
         max_pixels: Of a photo.
         queue: Pictures that may wait for their turn.
         batch: Pictures that a worker computes at once.
@@ -51,19 +49,17 @@ def serve(
     Raises:
         RunError: The model cannot be loaded, gRPC's address cannot be had, or the site is none, or not the model's.
     """
-    if site and not (site / "config.json").is_file():
-        raise RunError(f"{site}: not a site of kcolor export --web (it has no config.json)")
+    if site:  # before all that takes longer
+        app.site_config(site)
     with listening, ExitStack() as doors:
         served = model.load(path, name=name, max_pixels=max_pixels)
         model.warm(served)
         memory.settle()
-        # What is there now stays. To go through it for garbage takes most of the time of reading a long request.
-        gc.collect()
-        gc.freeze()
         meters = Meters()
-        batcher = Batcher(workers=workers, max_batch=batch, max_queue=queue, on_batch=meters.batch)
+        held = 4 * max_body
+        batcher = Batcher(workers=workers, max_batch=batch, max_queue=queue, max_bytes=held, on_batch=meters.batch)
         doors.callback(batcher.close)
-        serving = app.Serving(served, batcher, meters, Bodies(max_body, 4 * max_body), timeout)
+        serving = app.Serving(served, batcher, meters, Bodies(max_body, held), timeout)
         if grpc:
             doors.enter_context(rpc.listening(serving, *grpc))
         config = uvicorn.Config(
