@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -304,6 +305,24 @@ def test_a_version_that_cannot_be_deployed_is_not_there(generator, real, tmp_pat
     with pytest.raises(RunError, match=r"tiny/serving: cannot be written: File exists; "):
         export.export(generator, folder, [version], real, source="a test")
     assert [path.name for path in folder.iterdir()] == ["serving"]
+
+
+def test_a_version_is_on_the_disk_before_it_has_its_name(generator, real, tmp_path, quick, monkeypatch):
+    synced, fsync = set(), os.fsync
+
+    def note(descriptor):
+        if not (tmp_path / "1").exists():
+            synced.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    def write(path):
+        (path / "variables").mkdir(parents=True)
+        (path / "variables" / "data").write_text("numbers")
+
+    monkeypatch.setattr(os, "fsync", note)
+    export.export(generator, tmp_path, [replace(quick("1", versioned=True), write=write)], real, source="a test")
+    version = tmp_path / "1"
+    assert synced == {path.stat().st_ino for path in (version, version / "variables", version / "variables" / "data")}
 
 
 def test_the_manifest_tells_of_what_is_in_its_place(generator, real, tmp_path, quick):

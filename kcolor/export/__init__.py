@@ -171,6 +171,7 @@ def _put(target: Target, artifact: Artifact, making: Path, folder: Path) -> None
     if target.describe:
         files.write_text(folder / artifact.metadata, json.dumps(target.describe(artifact), indent=2) + "\n")
     path = folder / artifact.path
+    files.sync(making / artifact.path)
     if target.versioned:
         path.parent.mkdir(parents=True, exist_ok=True)
         (making / artifact.path).rename(path)
