@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -99,6 +100,18 @@ def digest(path: Path) -> str:
     inside = sorted(file for file in path.rglob("*") if file.is_file())
     lines = "".join(f"{digest(file)}  {file.relative_to(path).as_posix()}\n" for file in inside)
     return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def sync(path: Path) -> None:
+    """Have a file, or a folder with all that is in it, on the disk: what is renamed then is whole after a power cut."""
+    if sys.platform == "win32":  # where only what is open for writing can be
+        return
+    for each in [*path.rglob("*"), path]:
+        opened = os.open(each, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,11 +1,14 @@
 """What is exported, loaded and run by processes that have no kcolor."""
 
+import errno
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 
 import keras
 import numpy as np
@@ -13,10 +16,10 @@ import pytest
 from command import Here, mistake
 from made import colour, fill
 
-from kcolor import build, color, export, networks, recipe
+from kcolor import build, color, export, files, networks, recipe
 from kcolor.colorizer import load_generator
 from kcolor.errors import RunError
-from kcolor.export import half, parity, photographs, tflite
+from kcolor.export import half, parity, photographs, serving, tflite
 from kcolor.export.artifact import Target
 
 TFLITE = [f"tiny.{precision}{kind}.tflite" for kind in ("", ".rgb") for precision in tflite.PRECISIONS]
@@ -219,7 +222,7 @@ def test_what_is_no_artifact(generator, real, tmp_path):
 
 
 def test_other_weights_replace_all_but_versions(generator, real, folder, again):
-    version = replace(again, path="versions/1.tflite", describe=None, versioned=True)
+    version = replace(again, path="7.tflite", describe=None, versioned=True)
     export.export(generator, folder, [version], real, source="a test")
     assert len(entries(folder)) == 11
     output = generator.get_layer("output_conv")
@@ -228,26 +231,128 @@ def test_other_weights_replace_all_but_versions(generator, real, folder, again):
     try:
         others = replace(again, limits={})
         export.export(generator, folder, [others], real, source="another")
-        with pytest.raises(RunError, match=r"versions/1.tflite: is there already, and a version is never overwritten"):
+        with pytest.raises(RunError, match=r"7.tflite: is there already, and a version is never overwritten"):
             export.export(generator, folder, [version], real, source="another")
     finally:
         output.bias.assign(kept)
-    names = ["1", "manifest.json", "serving", "tiny.float32.json", "tiny.float32.tflite", "versions"]
+    names = ["1", "7.tflite", "manifest.json", "serving", "tiny.float32.json", "tiny.float32.tflite"]
     assert sorted(path.name for path in folder.iterdir()) == names
     found = entries(folder)
     assert {path: entry["source"] for path, entry in found.items()} == {
         "1": "a test",
-        "versions/1.tflite": "a test",
+        "7.tflite": "a test",
         "tiny.float32.tflite": "another",
     }
-    assert found["versions/1.tflite"]["weights_sha256"] != found["tiny.float32.tflite"]["weights_sha256"]
+    assert found["7.tflite"]["weights_sha256"] != found["tiny.float32.tflite"]["weights_sha256"]
 
 
 def test_exporting_again_keeps_the_others(folder, generator, real, again):
     before = entries(folder)
-    (folder / "tiny.int8.tflite").unlink()  # by hand: then it is no artifact any more
+    # What has been removed or changed by hand is no artifact any more.
+    (folder / "tiny.int8.tflite").unlink()
+    (folder / "tiny.dynamic.tflite").write_bytes(b"mine")
+    (folder / "1" / "mine").touch()
     export.export(generator, folder, [again], real, source="another")
-    assert entries(folder).keys() == before.keys() - {"tiny.int8.tflite"}
+    assert entries(folder).keys() == before.keys() - {"1", "tiny.int8.tflite", "tiny.dynamic.tflite"}
+    assert (folder / "tiny.dynamic.tflite").read_bytes() == b"mine"
+    assert (folder / "1").is_dir()
+
+
+# --- where things go: with an artifact that takes no time to make, and none to compare
+
+
+@pytest.fixture
+def quick(generator, monkeypatch):
+    """Targets by name, each a file with its name in it."""
+    monkeypatch.setattr(parity, "truth", lambda *_: None)
+    monkeypatch.setattr(parity, "measure", lambda *_: parity.Parity(1, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, ""))
+
+    def target(path: str, **options) -> Target:
+        return Target(path, "keras", "float32", "ab", generator, "", {}, lambda at: at.write_text(path), **options)
+
+    return target
+
+
+def test_a_manifest_removes_nothing_outside_its_folder(generator, real, tmp_path, quick):
+    folder, precious = tmp_path / "tiny", tmp_path / "precious"
+    (folder / "within").mkdir(parents=True)
+    precious.write_text("mine")
+    (folder / "within" / "deep").write_text("mine")
+    (folder / "old").write_text("an old one")
+    told = {"sha256": files.digest(precious), "weights_sha256": "of others"}
+    old = told | {"sha256": files.digest(folder / "old")}
+    damaged = [
+        *({**told, "path": path} for path in ("../precious", str(precious), "within/deep", "..", ".", "", 7)),
+        {**old, "path": "old", "metadata": "../precious"},
+        *(told, "text", None),
+    ]
+    (folder / "manifest.json").write_text(json.dumps({"artifacts": damaged}))
+    export.export(generator, folder, [quick("new")], real, source="a test")
+    assert precious.read_text() == (folder / "within" / "deep").read_text() == "mine"
+    assert (folder / "old").exists()
+    assert list(entries(folder)) == ["new"]
+    (folder / "manifest.json").write_text(json.dumps({"artifacts": [{**old, "path": "old"}]}))
+    export.export(generator, folder, [quick("new")], real, source="a test")
+    assert not (folder / "old").exists()
+
+
+def test_a_version_that_cannot_be_deployed_is_not_there(generator, real, tmp_path, quick):
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    (folder / "serving").touch()
+    deploy = partial(serving.write, name="tiny", size=64, classes=0, max_pixels=100)
+    version = quick("1", versioned=True, settle=lambda placed: deploy(placed / "serving"))
+    with pytest.raises(RunError, match=r"tiny/serving: cannot be written: File exists; "):
+        export.export(generator, folder, [version], real, source="a test")
+    assert [path.name for path in folder.iterdir()] == ["serving"]
+
+
+def test_a_version_is_on_the_disk_before_it_has_its_name(generator, real, tmp_path, quick, monkeypatch):
+    synced, fsync = set(), os.fsync
+
+    def note(descriptor):
+        if not (tmp_path / "1").exists():
+            synced.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    def write(path):
+        (path / "variables").mkdir(parents=True)
+        (path / "variables" / "data").write_text("numbers")
+
+    monkeypatch.setattr(os, "fsync", note)
+    export.export(generator, tmp_path, [replace(quick("1", versioned=True), write=write)], real, source="a test")
+    version = tmp_path / "1"
+    assert synced == {path.stat().st_ino for path in (version, version / "variables", version / "variables" / "data")}
+
+
+def test_the_manifest_tells_of_what_is_in_its_place(generator, real, tmp_path, quick):
+    """When the second of two cannot be put there; former ones are then still to be had."""
+    folder = tmp_path / "tiny"
+    export.export(generator, folder, [quick("former")], real, source="a test")
+    told = json.loads((folder / "manifest.json").read_text())
+    told["artifacts"][0]["weights_sha256"] = "of others"
+    (folder / "manifest.json").write_text(json.dumps(told))
+
+    def stop(placed):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    first, second = quick("first", describe=lambda artifact: {}), quick("second")
+    with pytest.raises(RunError, match=r"tiny: cannot be written: Permission denied; change its permissions"):
+        export.export(generator, folder, [first, replace(second, settle=stop)], real, source="a test")
+    assert list(entries(folder)) == ["former", "first"]
+    assert {path.name for path in folder.iterdir()} == {"former", "manifest.json", "first", "first.json"}
+    export.export(generator, folder, [first, second], real, source="a test")
+    assert list(entries(folder)) == ["first", "second"]
+    assert not (folder / "former").exists()
+
+
+def test_what_is_told_to_nobody_is_written_all_the_same(generator, real, tmp_path, quick):
+    def tell(artifact):
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        export.export(generator, tmp_path, [quick("a"), quick("b")], real, source="a test", on_done=tell)
+    assert list(entries(tmp_path)) == ["a", "b"]
 
 
 def test_names(finished, tmp_path):
@@ -338,6 +443,7 @@ def test_the_command_tells_what_is_refused(finished, tmp_path, here):
         (("--tflite", "--size", "100"), "--size 100: not possible: size 100 is not a multiple of 2**depth = 16"),
         (("--tflite", "--data", "nowhere"), "nowhere is not a folder"),
         (("--half", "--precision", "int8"), "--precision: only with --tflite"),
+        (("--half", "--licence", "MIT"), "--licence: only with --tflite or --web"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

@@ -2,6 +2,7 @@ import io
 import json
 import os
 import pickle
+import runpy
 import signal
 import subprocess
 import sys
@@ -20,8 +21,9 @@ from PIL import Image
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
-from kcolor import networks, signatures
-from kcolor.export import saved_model, serving
+from kcolor import export, networks, signatures
+from kcolor.errors import RunError
+from kcolor.export import parity, saved_model, serving
 
 SIZE = 64
 CLASSES = ["forest", "sea", "street"]
@@ -148,6 +150,74 @@ def test_every_signature_is_warmed_up_at_several_sizes(version, asked):
     }
     assert len(sizes) >= 5
     assert sum(file.stat().st_size for file in (version / "assets.extra").iterdir()) < 2**20
+
+
+def test_a_photograph_of_the_warm_up_is_never_too_large(generator):
+    for max_pixels in (1, 5000):
+        asked = saved_model.requests(signatures.of(generator, max_pixels=max_pixels), max_pixels)
+        assert {name for name, _ in asked} == {"serving_default", "jpeg", "ab", "classify"}
+        for name, inputs in asked:
+            for data in inputs.get("image_bytes", tf.constant([], tf.string)).numpy():
+                width, height = Image.open(io.BytesIO(data)).size
+                assert width * height <= max_pixels, name
+
+
+def refuse(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+    with tf.control_dependencies([tf.debugging.Assert(tf.size(image_bytes) == 0, ["no answer"])]):
+        return {"classes": tf.identity(image_bytes)}
+
+
+def no_picture(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+    return {"colorized_bytes": tf.strings.substr(image_bytes, 0, 2)}
+
+
+def refusal(path: Path) -> str:
+    """What the proof of an export says of it, in this process."""
+    loader = runpy.run_path(str(Path(export.__file__).parent / "loaders" / "saved_model.py"))
+    with pytest.raises(SystemExit) as left:
+        loader["check"](str(path), loader["load"](str(path)))
+    return str(left.value)
+
+
+@pytest.fixture
+def broken(tmp_path, generator):
+    """A SavedModel with `ab`, which works, and another signature; and with what the warm-up asks of them."""
+
+    def write(name: str, function, asked=("ab", None)) -> Path:
+        path = tmp_path / "broken" / "1"
+        served = signatures.of(generator)
+        served = {"ab": served["ab"], name: tf.function(function, [tf.TensorSpec((None,), tf.string, "image_bytes")])}
+        saved_model.write_functions(generator, path, served)
+        inputs = {
+            "ab": {"l": tf.zeros((1, SIZE, SIZE, 1))},
+            name: {"image_bytes": tf.constant([saved(colour(8), "JPEG")])},
+        }
+        saved_model.write_warm_up(path, [(each or name, inputs[each or name]) for each in asked])
+        return path
+
+    return write
+
+
+def test_a_signature_that_gives_no_answer_is_no_export(broken, generator):
+    path, rgb = broken("classify", refuse), np.asarray(colour(SIZE))[np.newaxis]
+    with pytest.raises(RunError, match=r"1: running it failed: classify: .*no answer"):
+        parity.measure(saved_model.target(generator, path.parent), path, parity.truth(generator, rgb))
+
+
+def test_a_picture_that_is_none_is_no_export(broken):
+    assert refusal(broken("serving_default", no_picture)).startswith("serving_default: ")
+
+
+def test_a_warm_up_that_leaves_out_a_signature_is_no_export(broken):
+    said = refusal(broken("classify", refuse, asked=("ab",)))
+    assert said == "the requests of the warm-up are of ['ab'], and the signatures are ['ab', 'classify']"
+
+
+def test_a_warm_up_that_cannot_be_read_is_no_export(broken):
+    path = broken("classify", refuse)
+    file = path / "assets.extra" / "tf_serving_warmup_requests"
+    file.write_bytes(file.read_bytes()[:-5])
+    assert refusal(path).startswith("the requests of the warm-up: ")
 
 
 def test_names_and_types_are_such_that_rest_and_grpc_just_work(version):

@@ -86,12 +86,9 @@ def export(
         raise click.UsageError("say what to export: --saved-model, --tflite, --half, --web, or several")
     if max_pixels and not saved_model:
         raise click.UsageError("--max-pixels: only with --saved-model")
-    only = {
-        "--precision": precisions,
-        "--size": sizes,
-        "--max-delta-e": max_delta_e,
-        "--licence": None if site else licence,
-    }
+    if licence is not None and not (tflite or site):
+        raise click.UsageError("--licence: only with --tflite or --web")
+    only = {"--precision": precisions, "--size": sizes, "--max-delta-e": max_delta_e}
     if stray := [option for option, value in only.items() if value is not None and not tflite]:
         raise click.UsageError(f"{', '.join(stray)}: only with --tflite")
     chosen = bundled.find(run_or_model) if run_or_model else run.newest_finished().path

@@ -5,7 +5,7 @@ import json
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -48,11 +48,12 @@ def export(
 
     Returns:
         The manifest, ``folder/manifest.json``. It keeps what it knew of other artifacts of the same weights, and of
-        versioned ones of any; the others are removed.
+        versioned ones of any, unless they have been changed since; the others are removed.
 
     Raises:
         RunError: An artifact differs from Keras by more than its limit, and so is not written, while the others are; or
-            one cannot be written, converted or loaded, and all is as it was.
+            one cannot be converted or loaded, and all is as it was; or one cannot be put in its place, and the manifest
+            tells of those that are.
         DataError: The photographs cannot be read.
     """
     for target in targets:
@@ -66,18 +67,14 @@ def export(
             made = _make_all(targets, Path(making), photographs, {"weights_sha256": sha256, "source": source})
             faults = [fault for artifact in made.values() if (fault := _fault(artifact))]
             good = {target: artifact for target, artifact in made.items() if not _fault(artifact)}
-            kept = _kept(manifest, sha256, good.values()) if good else []
-            # Now each takes its place.
-            for target, artifact in good.items():
-                _put(target, artifact, Path(making), folder)
-                on_done(artifact)
+            if good:
+                _place_all(good, Path(making), manifest)
     except OSError as error:
-        raise RunError(f"{folder}: cannot be written: {error.strerror or error}") from error
+        raise RunError(f"{folder}: cannot be written: {files.reason(error)}") from error
     except tf.errors.OpError as error:
         raise RunError(f"{folder}: cannot be written: {error.message.splitlines()[0]}") from error
-    if good:
-        entries = kept + [asdict(artifact) for artifact in good.values()]
-        files.write_text(manifest, json.dumps({"artifacts": entries}, indent=2) + "\n")
+    for artifact in good.values():
+        on_done(artifact)
     if faults:
         raise RunError("; ".join(faults))
     return manifest
@@ -148,36 +145,44 @@ def _fault(artifact: Artifact) -> str:
     return ""
 
 
-def _kept(manifest: Path, weights_sha256: str, made: Collection[Artifact]) -> list[dict[str, Any]]:
-    """The former entries that stay what they are; what belongs to the others is removed, if nothing takes its place."""
-    kept = []
-    for entry in _read(manifest):
-        if not (manifest.parent / entry["path"]).exists() or entry["path"] in {artifact.path for artifact in made}:
-            continue
-        if entry.get("versioned") or entry.get("weights_sha256") == weights_sha256:
-            kept.append(entry)
-        else:
-            _remove(manifest.parent, entry)
-    return kept
+def _place_all(made: Mapping[Target, Artifact], making: Path, manifest: Path) -> None:
+    """Put each artifact in its place, and then remove the former ones that are of other weights.
+
+    The manifest is written after each, so that it tells of what is there, whenever that ends.
+    """
+    entries = _former(manifest)
+    for target, artifact in made.items():
+        _put(target, artifact, making, manifest.parent)
+        entries.pop(artifact.path, None)
+        entries[artifact.path] = asdict(artifact)
+        _write(manifest, entries)
+    new = {artifact.weights_sha256 for artifact in made.values()}
+    old = [entry for entry in entries.values() if not (entry.get("versioned") or entry.get("weights_sha256") in new)]
+    for entry in old:
+        del entries[entry["path"]]
+        _remove(manifest.parent, entry)
+        _write(manifest, entries)
 
 
 def _put(target: Target, artifact: Artifact, making: Path, folder: Path) -> None:
+    # The artifact comes last: it needs no more than a rename, and what can fail has been done by then.
+    if target.settle:
+        target.settle(folder)
+    if target.describe:
+        files.write_text(folder / artifact.metadata, json.dumps(target.describe(artifact), indent=2) + "\n")
     path = folder / artifact.path
+    files.sync(making / artifact.path)
     if target.versioned:
         path.parent.mkdir(parents=True, exist_ok=True)
         (making / artifact.path).rename(path)
     else:
         with files.replacing(path) as temporary:
             (making / artifact.path).rename(temporary)
-    if target.settle:
-        target.settle(folder)
-    if target.describe:
-        files.write_text(folder / artifact.metadata, json.dumps(target.describe(artifact), indent=2) + "\n")
 
 
-def _remove(folder: Path, entry: dict[str, Any]) -> None:
+def _remove(folder: Path, entry: Mapping[str, Any]) -> None:
     path = folder / entry["path"]
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
@@ -185,12 +190,35 @@ def _remove(folder: Path, entry: dict[str, Any]) -> None:
         (folder / entry["metadata"]).unlink(missing_ok=True)
 
 
-def _read(manifest: Path) -> list[dict[str, Any]]:
-    """The artifacts of a manifest; none where there is none that can be read."""
+def _former(manifest: Path) -> dict[str, dict[str, Any]]:
+    """What a manifest tells of, by path, as far as it is still there and as told.
+
+    Whatever a manifest says, none of it is outside its folder.
+    """
     try:
-        return list(json.loads(manifest.read_text(encoding="utf-8"))["artifacts"])
+        told = list(json.loads(manifest.read_text(encoding="utf-8"))["artifacts"])
     except (OSError, ValueError, KeyError, TypeError):
-        return []
+        return {}
+    entries = {
+        entry["path"]: entry
+        for entry in told
+        if isinstance(entry, dict) and _is_name(entry.get("path")) and _is_name(entry.get("metadata") or "none")
+    }
+    paths = {name: manifest.parent / name for name in entries}
+    return {
+        name: entry
+        for name, entry in entries.items()
+        if paths[name].exists() and files.digest(paths[name]) == entry.get("sha256")
+    }
+
+
+def _is_name(path: object) -> bool:
+    """Whether it names what lies in the folder itself."""
+    return isinstance(path, str) and path == Path(path).name and path not in ("", "..")
+
+
+def _write(manifest: Path, entries: Mapping[str, Mapping[str, Any]]) -> None:
+    files.write_text(manifest, json.dumps({"artifacts": list(entries.values())}, indent=2) + "\n")
 
 
 def _size(path: Path) -> int:

@@ -88,7 +88,7 @@ class Target:
         reference: Whose latency its own is compared with; made for that if it is not wanted itself.
         describe: What the JSON beside it says, once the artifact is known; None: there is none.
         versioned: As in `Artifact`.
-        settle: Called with the folder once the artifact is in its place in it.
+        settle: Called with the folder before the artifact takes its place in it.
     """
 
     path: str

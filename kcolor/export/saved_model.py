@@ -1,6 +1,7 @@
 """A SavedModel with the signatures of `kcolor.signatures`, warm when TensorFlow Serving says that it is ready."""
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -87,9 +88,10 @@ def requests(served: Signatures, max_pixels: int) -> list[tuple[str, dict[str, t
 
     The photographs are scikit-image's own. None has more than `max_pixels`: a server that is refused does not start.
     """
+    limit = math.isqrt(max_pixels)
     portrait, cat = skimage.data.astronaut(), skimage.data.chelsea()
     batches = [[(portrait, side)] for side in _WARM_UP_SIDES] + [[(cat, side) for side in (96, 200, 300, 451)]]
-    small = [[_jpeg(*each) for each in batch if each[1] ** 2 <= max_pixels] for batch in batches]
+    small = [[_jpeg(picture, min(side, limit)) for picture, side in batch] for batch in batches]
     made: list[tuple[str, dict[str, tf.Tensor]]] = []
     for name, function in served.items():
         if name == "ab":
@@ -97,7 +99,7 @@ def requests(served: Signatures, max_pixels: int) -> list[tuple[str, dict[str, t
             l = color.lightness(fit_square(tf.stack([tf.constant(portrait)] * 8), size))
             made += [(name, {"l": l[:count]}) for count in (1, 8)]
             continue
-        for batch in filter(None, small):
+        for batch in small:
             inputs = {"image_bytes": tf.constant(batch)}
             if name == "jpeg":
                 inputs["quality"] = tf.fill((len(batch),), 90)
@@ -108,7 +110,7 @@ def requests(served: Signatures, max_pixels: int) -> list[tuple[str, dict[str, t
 def _jpeg(rgb: np.ndarray, side: int) -> bytes:
     file = io.BytesIO()
     picture = Image.fromarray(rgb).convert("L")
-    picture.resize((side, side * picture.height // picture.width)).save(file, "JPEG", quality=85)
+    picture.resize((side, max(1, side * picture.height // picture.width))).save(file, "JPEG", quality=85)
     return file.getvalue()
 
 

@@ -1,7 +1,8 @@
 """Run and time an artifact where there is no kcolor: LOADER GIVEN.npy MADE.npy TIMES.json ARTIFACT [REFERENCE].
 
 LOADER is a script with ``load``, from a path to a function of a batch of one, and ``WITHOUT``, the modules that the
-artifact must do without. Latencies are the shortest of several answers; those of the artifact and of the
+artifact must do without; and it may have ``check``, which ends the process where something else is wrong with it.
+Latencies are the shortest of several answers; those of the artifact and of the
 reference are taken in turns, so that both meet the same disturbances.
 """
 
@@ -46,6 +47,8 @@ while len(rounds) < FEWEST or time.perf_counter() - started < SECONDS:
     if len(rounds) >= (ENOUGH if shortest[0] <= shortest[-1] else 4 * ENOUGH):
         break
 
+if "check" in loaded:
+    loaded["check"](artifacts[0], runs[0])
 Path(times).write_text(json.dumps({"first_request": first, "latencies": shortest.tolist()}))
 if found := sorted({"kcolor", *loaded["WITHOUT"]} & sys.modules.keys()):
     sys.exit(f"the export needs {', '.join(found)}")
