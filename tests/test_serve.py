@@ -349,7 +349,10 @@ def test_the_page_is_served_where_there_is_one(tmp_path, gate):
     (tmp_path / "page.js").write_text("1")
     with around(gate, web=tmp_path) as url:
         assert pool.request("GET", url + "/").data == b"<p>the page"
-        assert "javascript" in pool.request("GET", f"{url}/page.js").headers["Content-Type"]
+        headers = pool.request("GET", f"{url}/page.js").headers
+        assert "javascript" in headers["Content-Type"]
+        assert headers["Cache-Control"] == "no-cache"
+        assert headers["Cross-Origin-Embedder-Policy"] == "require-corp"
         assert pool.request("GET", f"{url}/config.json").json()["name"] == "double"
         assert pool.request("GET", f"{url}/../serve/app.py").status == 404
 

@@ -143,10 +143,13 @@ def export(
         )
         if verb.is_slow(artifact):
             click.echo(
-                f"note: {artifact.path} is slower than float32 on this machine, which it should not be", err=True
+                f"note: {artifact.path} was slower than float32; where other work ran beside, export it again", err=True
             )
 
     if targets:
         click.echo(verb.export(generator, folder, targets, photographs, source=str(chosen), on_done=tell))
+        if saved_model:
+            click.echo(f"how to serve it: {folder / 'serving' / 'README.md'}")
     if site:
         click.echo(web.export(generator, site, photographs, name=folder.name, about=about, licence=licence))
+        click.echo(f"look at it: python3 -m http.server -d {site}")

@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import Receive
+from starlette.types import Receive, Scope
 
 from kcolor import __version__, files
 from kcolor.errors import RunError
@@ -75,7 +75,7 @@ def create(serving: Serving, *, web: Path = WEB) -> Starlette:
         Route("/healthz", _healthz),
         Route("/metrics", _metrics),
         Route("/config.json", _config),
-        Mount("/", StaticFiles(directory=web, html=True)) if (web / "index.html").is_file() else Route("/", _home),
+        Mount("/", _Page(directory=web, html=True)) if (web / "index.html").is_file() else Route("/", _home),
     ]
     app = Starlette(routes=routes, lifespan=_lifespan, exception_handlers={404: _not_found})
     app.state.serving = serving
@@ -104,6 +104,18 @@ def site_config(site: Path) -> dict[str, Any]:
     if not isinstance(told, dict) or type(told.get("size")) is not int:
         raise RunError(f"{none} (its config.json does not say what size its network takes)")
     return told
+
+
+class _Page(StaticFiles):
+    """Files with what docs/deploy-web.md asks of a host: a new version at the next visit, and several cores."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """As Starlette's, with more headers."""
+        response = await super().get_response(path, scope)
+        response.headers["Cache-Control"] = "no-cache"
+        response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
+        response.headers["Cross-Origin-Embedder-Policy"] = "require-corp"
+        return response
 
 
 async def _v1(request: Request) -> Response:
