@@ -88,7 +88,7 @@ def site(tmp_path_factory) -> Path:
     needed((web.RUNTIME / "VERSION").is_file(), "LiteRT.js: make web")
     folder = tmp_path_factory.mktemp("web") / "site"
     said, _ = kcolor("export", "small", "--web", folder, cwd=folder.parent)
-    assert said.strip() == str(folder / "manifest.json")
+    assert said.splitlines() == [str(folder / "manifest.json"), f"look at it: python3 -m http.server -d {folder}"]
     return folder
 
 

@@ -134,22 +134,28 @@ def export(
             )
         targets.append(half_precision.target(generator, folder.name, described))
 
-    def tell(artifact: "Artifact") -> None:
-        parity = artifact.parity
-        ratio = f", {parity.latency_ratio:.2f} of float32's" if parity.reference else ""
-        click.echo(
-            f"{folder / artifact.path}  {artifact.bytes / 2**20:.1f} MiB  Delta E from Keras {parity.delta_e:.2g}, "
-            f"ab {parity.mean_ab:.1e}, at most {parity.largest_ab:.1e}  {parity.latency_ms:.1f} ms{ratio}"
-        )
-        if verb.is_slow(artifact):
-            click.echo(
-                f"note: {artifact.path} was slower than float32; where other work ran beside, export it again", err=True
-            )
-
     if targets:
-        click.echo(verb.export(generator, folder, targets, photographs, source=str(chosen), on_done=tell))
+        click.echo(
+            verb.export(generator, folder, targets, photographs, source=str(chosen), on_done=partial(_tell, folder))
+        )
         if saved_model:
             click.echo(f"how to serve it: {folder / 'serving' / 'README.md'}")
     if site:
         click.echo(web.export(generator, site, photographs, name=folder.name, about=about, licence=licence))
         click.echo(f"look at it: python3 -m http.server -d {site}")
+
+
+def _tell(folder: Path, artifact: "Artifact") -> None:
+    """How near an artifact in a folder is to Keras, and how quick."""
+    from kcolor.export import is_slow
+
+    parity = artifact.parity
+    ratio = f", {parity.latency_ratio:.2f} of float32's" if parity.reference else ""
+    click.echo(
+        f"{folder / artifact.path}  {artifact.bytes / 2**20:.1f} MiB  Delta E from Keras {parity.delta_e:.2g}, "
+        f"ab {parity.mean_ab:.1e}, at most {parity.largest_ab:.1e}  {parity.latency_ms:.1f} ms{ratio}"
+    )
+    if is_slow(artifact):
+        click.echo(
+            f"note: {artifact.path} was slower than float32; where other work ran beside, export again", err=True
+        )
