@@ -29,6 +29,8 @@ def check(path: str, run: Callable[[np.ndarray], np.ndarray]) -> None:
     They are what a server asks before it says that it is ready: real JPEGs, the first ones small.
     """
     signatures = run.model.signatures  # type: ignore[attr-defined]
+    # What optimizes a graph takes longer than a few answers by it.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     doing = "the requests of the warm-up"
     try:
         asked = _first_requests(Path(path, "assets.extra", "tf_serving_warmup_requests"))
