@@ -138,10 +138,7 @@ class _Rest:
     timeout: float
 
     def __post_init__(self) -> None:
-        found = _REST.fullmatch(self.parts.path)
-        if not found:
-            raise ValueError(f"{self.shown}: does not name a model; an address is like {_LIKE}")
-        self.name = unquote(found["name"])
+        self.name = _named(_REST, self.parts, self.shown)["name"]
         self._base = self.parts._replace(
             netloc=self.parts.netloc.rpartition("@")[2], path=self.parts.path.rstrip("/"), query="", fragment=""
         ).geturl()
@@ -236,10 +233,8 @@ class _Grpc:
         import grpc
         from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
 
-        found = _GRPC.fullmatch(self.parts.path)
-        if not found:
-            raise ValueError(f"{self.shown}: does not name a model; an address is like {_LIKE}")
-        self.name, self._version = unquote(found["name"]), found["version"]
+        named = _named(_GRPC, self.parts, self.shown)
+        self.name, self._version = named["name"], named["version"]
         again = {
             "maxAttempts": _TRIES,
             "initialBackoff": f"{_FIRST_WAIT}s",
@@ -324,6 +319,18 @@ def _no_collecting() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+def _named(pattern: re.Pattern[str], parts: SplitResult, shown: str) -> dict[str, str]:
+    """What the path of an address names.
+
+    Raises:
+        ValueError: No model.
+    """
+    found = pattern.fullmatch(parts.path)
+    if not found:
+        raise ValueError(f"{shown}: does not name a model; an address is like {_LIKE}")
+    return {key: unquote(value) for key, value in found.groupdict("").items()}
 
 
 def _credentials(parts: SplitResult) -> str | None:

@@ -3,7 +3,6 @@
 import io
 import math
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 import keras
@@ -38,7 +37,6 @@ def target(
     """
     versions.check_name(folder.name)
     size, count = generator.input_shape[1], generator.output["logits"].shape[-1] if "logits" in generator.output else 0
-    deployment = partial(serving.write, name=folder.name, size=size, classes=count, max_pixels=max_pixels)
     return Target(
         str(versions.following(folder)),
         "saved_model",
@@ -49,7 +47,9 @@ def target(
         {"largest_ab": 1e-4 * color.AB_SCALE},
         lambda path: write(generator, path, classes, max_pixels=max_pixels),
         versioned=True,
-        settle=lambda placed: deployment(placed / "serving"),
+        settle=lambda placed: serving.write(
+            placed / "serving", folder.name, size=size, classes=count, max_pixels=max_pixels
+        ),
     )
 
 
