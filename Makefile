@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := runs/quickstart
 
-.PHONY: quickstart test web lint clean
+.PHONY: quickstart test bench web lint clean
 
 # Made anew when what is to be installed changes.
 $(VENV)/.installed: pyproject.toml
@@ -30,7 +30,12 @@ quickstart: $(VENV)/.installed
 
 # The tests of the page are passed over where there is no npm to bring LiteRT.js.
 test: $(VENV)/.installed lint $(if $(shell command -v npm),web)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --junitxml=.pytest_cache/junit.xml
+
+# Ratios into benchmarks/results and docs/performance.md: a quarter of an hour on two cores with nothing else running.
+# make bench DATA=photos measures with one's own photographs; TORCH=PYTHON, a Python that has PyTorch, beside it.
+bench: $(VENV)/.installed
+	$(BIN)/python -m benchmarks $(addprefix --data ,$(DATA)) $(addprefix --torch ,$(TORCH))
 
 # What runs networks in browsers, for kcolor export --web and kcolor serve; and the check of the page's types.
 web: kcolor/web/runtime/VERSION

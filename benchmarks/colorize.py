@@ -4,6 +4,7 @@ JPEG in and JPEG out, with the model that comes with the package. The floor is d
 with Pillow, in a process of its own; what kcolor takes beyond that and its own start is the colouring.
 """
 
+import itertools
 import os
 import subprocess
 import sys
@@ -49,7 +50,7 @@ def measure(*, rounds: int = 2, quick: bool = False) -> dict[str, Any]:
             entry = {name: {**turns.summary(times[name]), "peak_memory_mib": memory[name]} for name in commands}
             entry["time_over_pillow"] = entry["kcolor"]["median_s"] / entry["pillow"]["median_s"]
             figures[f"{megapixels:g}"] = {"width": width, "height": height, **entry}
-    for before, after in zip(sizes, sizes[1:], strict=False):
+    for before, after in itertools.pairwise(sizes):
         left, right = figures[f"{before:g}"]["kcolor"], figures[f"{after:g}"]["kcolor"]
         figures[f"{after:g}"]["growth"] = {
             "seconds_a_megapixel": (right["median_s"] - left["median_s"]) / (after - before),

@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ def available() -> list[str]:
     return [name for name in BENCHMARKS if (Path(__file__).parent / f"{name}.py").exists()]
 
 
-def run(name: str, options: Mapping[str, Any], command: Sequence[str], results: Path = RESULTS) -> dict[str, Any]:
+def run(name: str, options: Mapping[str, Any], command: str, results: Path = RESULTS) -> dict[str, Any]:
     """Run a benchmark in a process of its own and write RESULTS/NAME.json.
 
     Args:
@@ -87,13 +87,13 @@ def run(name: str, options: Mapping[str, Any], command: Sequence[str], results: 
         figures = json.loads(answer.read_text())
     result = {
         "benchmark": name,
-        "command": " ".join(command),
+        "command": command,
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "kcolor": __version__,
         "machine": machine.describe(),
         "load_before": load,
         "took_s": round(time.perf_counter() - started, 1),
-        "options": sorted(told.keys() - NEEDS.values() - {"data", "beside"}),  # what is a path is this machine's alone
+        "quick": bool(options.get("quick")),
         "figures": figures,
     }
     write_text(results / f"{name}.json", json.dumps(rounded(result), indent=1, ensure_ascii=False) + "\n")

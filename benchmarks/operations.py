@@ -1,7 +1,7 @@
 """The floating-point operations of products, counted in a traced graph; and how many a second the machine does.
 
 A multiplication and an addition are two. What stands in the zeros around a picture is counted as if it were computed,
-as is usual; sums, activations, normalization and the optimizers' arithmetic are not counted: they are bounded by memory.
+as is usual. Sums, activations, normalization and the optimizers' arithmetic are not counted: memory bounds them.
 """
 
 import math

@@ -6,10 +6,9 @@ from typing import Any
 
 import jinja2
 
+from benchmarks.harness import BENCHMARKS, RESULTS, ROOT
 from kcolor.files import write_text
 
-ROOT = Path(__file__).parents[1]
-RESULTS = Path(__file__).parent / "results"
 PAGE = ROOT / "docs" / "performance.md"
 
 
@@ -26,13 +25,15 @@ def render(results: dict[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
         undefined=jinja2.StrictUndefined,
-        autoescape=False,  # noqa: S701 - it is Markdown
+        autoescape=False,
     )
-    environment.filters |= {"figure": figure, "share": share, "flat": flat}
+    environment.filters |= {"figure": figure, "share": share, "flat": flat, "furthest": furthest}
     machines: list[dict[str, Any]] = []
     for result in results.values():
         machines += [result["machine"]] if result["machine"] not in machines else []
-    return environment.get_template("performance.md.j2").render(results=results, machines=machines, **results)
+    return environment.get_template("performance.md.j2").render(
+        {**dict.fromkeys(BENCHMARKS), **results, "results": results, "machines": machines}
+    )
 
 
 def figure(value: float, digits: int = 3) -> str:
@@ -44,6 +45,14 @@ def figure(value: float, digits: int = 3) -> str:
 def share(value: float) -> str:
     """A share as a percentage."""
     return f"{figure(100 * value, 2)} %"
+
+
+def furthest(step: dict[str, Any]) -> tuple[str, float]:
+    """The part of a training step that takes the most seconds beyond those of its products, and how many."""
+    operations, rate = step["operations"], 1e9 * step["product_gflops"]
+    beyond = {name: seconds - operations.get(name, 0) / rate for name, seconds in step["parts_s"].items()}
+    name = max(beyond, key=beyond.__getitem__)
+    return name, beyond[name]
 
 
 def flat(figures: dict[str, Any], above: str = "") -> list[tuple[str, Any]]:

@@ -8,8 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks import turns
-from benchmarks.training_step import CLASSES, PRECISIONS
+from benchmarks import training_step, turns
 
 RECIPES = {"gan": [], "gan-class": [], "wgan": ["objective.critic_steps=1"]}
 WAYS = (("float32", "plain"), ("float32", "tuned"), ("mixed_bfloat16", "tuned"))
@@ -29,14 +28,12 @@ def measure(*, torch: Path, rounds: int = 3, quick: bool = False) -> dict[str, A
     for recipe, changes in list(RECIPES.items())[: 1 if quick else None]:
         with ExitStack() as stack:
             ours = {
-                precision: stack.enter_context(
-                    turns.Worker("benchmarks.training_step", recipe, f"train.precision={precision}", *changes)
-                )
-                for precision in PRECISIONS
+                precision: stack.enter_context(training_step.worker(recipe, precision, changes))
+                for precision in training_step.PRECISIONS
             }
             entry: dict[str, Any] = {}
             for precision, way in WAYS[: 1 if quick else None]:
-                arguments = (recipe, precision, way, str(CLASSES), str(BATCH))
+                arguments = (recipe, precision, way, str(training_step.CLASSES), str(BATCH))
                 with turns.Worker("benchmarks.pytorch_step", *arguments, python=torch, checkout=None) as theirs:
                     about = theirs.about
                     times: dict[str, list[float]] = {"pytorch": [], **{name: [] for name in ours}}

@@ -1,8 +1,8 @@
 """The slowest tests of a run of the suite: pytest --junitxml=FILE, and then --junit FILE."""
 
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 TEN = 10
 

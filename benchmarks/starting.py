@@ -1,7 +1,7 @@
 """How long one waits for the first of anything: help, a coloured photograph, a training step; each a new process.
 
-Floors: for help, Python that does nothing; for the rest, Python that imports TensorFlow and Keras. A first step is from the command,
-with its photographs surveyed before, to the end of that step; it is not the whole of what a run does at its end.
+Floors: for help, Python that does nothing; for the rest, Python that imports TensorFlow and Keras. A first step is from
+the command, with its photographs surveyed before, to the end of that step.
 """
 
 import os
@@ -52,9 +52,7 @@ def measure(*, data: Path | None = None, rounds: int = 5, quick: bool = False) -
         for turn in range(2 if quick else rounds + 1):
             for name, command in waits.items():
                 started = time.perf_counter()
-                subprocess.run(
-                    command(), check=True, capture_output=True, cwd=turns.ROOT, env=environment
-                )
+                subprocess.run(command(), check=True, capture_output=True, cwd=turns.ROOT, env=environment)
                 if turn:  # the first one of each reads its files from the disk, and surveys the photographs
                     times[name].append(time.perf_counter() - started)
     figures: dict[str, Any] = {name: turns.summary(each) for name, each in times.items()}

@@ -41,40 +41,37 @@ def measure(
     """
     checkouts = {"": turns.ROOT} | ({"beside": beside} if beside else {})
     figures: dict[str, Any] = {}
+    narrow = ["network.width=8", "network.critic_width=8"] if quick else []
     for name, (recipe, changes) in recipes.items():
-        changes = [*changes, *(["network.width=8", "network.critic_width=8"] if quick else [])]
         with ExitStack() as stack:
             workers = {
-                (precision, label): stack.enter_context(
-                    turns.Worker(
-                        "benchmarks.training_step", recipe, f"train.precision={precision}", *changes, checkout=root
-                    )
-                )
+                (precision, label): stack.enter_context(worker(recipe, precision, [*changes, *narrow], root))
                 for precision in PRECISIONS
                 for label, root in checkouts.items()
             }
             times: dict[Any, list[float]] = {key: [] for key in workers}
             rates: dict[Any, float] = dict.fromkeys(workers, 0.0)
             for _ in range(1 if quick else rounds):
-                for key, worker in workers.items():
-                    times[key].append(worker.ask(what="turn")["seconds"])
-                    rates[key] = max(rates[key], worker.ask(what="rate")["operations_a_second"])
+                for key, each in workers.items():
+                    times[key].append(each.ask(what="turn")["seconds"])
+                    rates[key] = max(rates[key], each.ask(what="rate")["operations_a_second"])
             entry = figures[name] = {}
-            for (precision, label), worker in workers.items():
-                if label:
-                    before = turns.summary(times[precision, label])
-                    entry[precision]["beside"] = before
-                    entry[precision]["times_as_fast_as_beside"] = (
-                        before["median_s"] / entry[precision]["turn"]["median_s"]
-                    )
+            for (precision, label), each in workers.items():
+                turn = turns.summary(times[precision, label])
+                if not label:
+                    entry[precision] = _figures(each, turn, rates[precision, label], quick=quick)
                 else:
-                    entry[precision] = _figures(
-                        worker, turns.summary(times[precision, label]), rates[precision, label], quick=quick
-                    )
+                    faster = turn["median_s"] / entry[precision]["turn"]["median_s"]
+                    entry[precision] |= {"beside": turn, "times_as_fast_as_beside": faster}
             first = entry["float32"]["pictures_a_second"]
             for one in entry.values():
                 one["times_as_fast_as_float32"] = one["pictures_a_second"] / first
     return {"recipes": figures}
+
+
+def worker(recipe: str, precision: str, changes: list[str], checkout: Path = turns.ROOT) -> turns.Worker:
+    """A process that makes the steps of a recipe; its first are done."""
+    return turns.Worker("benchmarks.training_step", recipe, f"train.precision={precision}", *changes, checkout=checkout)
 
 
 def _figures(worker: turns.Worker, turn: dict[str, Any], rate: float, *, quick: bool) -> dict[str, Any]:

@@ -14,9 +14,7 @@ from benchmarks import photographs, turns
 from benchmarks.training_step import PRECISIONS
 
 
-def measure(
-    *, data: Path | None = None, recipe: str = "gan", rounds: int = 8, quick: bool = False
-) -> dict[str, Any]:
+def measure(*, data: Path | None = None, recipe: str = "gan", rounds: int = 8, quick: bool = False) -> dict[str, Any]:
     """By precision: seconds of a step, and the share of them that is waiting."""
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
