@@ -75,8 +75,8 @@ def worker(recipe: str, precision: str, changes: list[str], checkout: Path = tur
 
 
 def _figures(worker: turns.Worker, turn: dict[str, Any], rate: float, *, quick: bool) -> dict[str, Any]:
-    about = worker.about
-    operations, parts = about["operations"], worker.ask(what="parts", rounds=1 if quick else 3)
+    about, operations = worker.about, worker.ask(what="operations")
+    parts = worker.ask(what="parts", rounds=1 if quick else 3)
     floor = operations["turn"] / rate
     return {
         "batch": about["batch"],
@@ -106,8 +106,7 @@ def parts_of(model: Any, data: Any) -> dict[str, Callable[[], Any]]:
     from kcolor import color, gan, losses
 
     l, ab = color.split(data[0])
-    training = getattr(model, "training_generator", model.generator)
-    outputs = training(l, training=True)
+    outputs = model.generate(l)
     fake = outputs["ab"]
     generated, judged = model.generator.trainable_variables, model.critic.trainable_variables
     kept = {id(variable): tf.zeros(variable.shape) for variable in [*generated, *judged]}
@@ -116,11 +115,11 @@ def parts_of(model: Any, data: Any) -> dict[str, Callable[[], Any]]:
         return color.split(data[0])
 
     def forward() -> Any:
-        return training(l, training=True)
+        return model.generate(l)
 
     def forward_and_backward() -> Any:
         with tf.GradientTape() as tape:
-            made = training(l, training=True)
+            made = model.generate(l)
         return tape.gradient(made, generated, output_gradients=made)
 
     def critic() -> Any:
@@ -131,7 +130,7 @@ def parts_of(model: Any, data: Any) -> dict[str, Callable[[], Any]]:
     def penalty() -> Any:
         mixing = tf.fill((ab.shape[0], 1, 1, 1), 0.5)
         with tf.GradientTape() as tape:
-            loss = losses.gradient_penalty(lambda x: model.critic([l, x], training=True), ab, fake, mixing)
+            loss = losses.gradient_penalty(lambda x: model.criticize([l, x]), ab, fake, mixing)
         return tape.gradient(loss, judged)
 
     def adversarial() -> Any:
@@ -214,6 +213,8 @@ def work(recipe_name: str, *changes: str) -> None:
     def answer(what: str, rounds: int = 3) -> dict[str, float]:
         if what == "turn":
             return {"seconds": timed(a_turn)}
+        if what == "operations":
+            return counted()
         if what == "rate":
             dtype = "bfloat16" if "bfloat16" in chosen.train.precision else "float32"
             return {"operations_a_second": operations.product_rate(dtype)}
@@ -228,5 +229,4 @@ def work(recipe_name: str, *changes: str) -> None:
                 seconds[name].append(timed(part))
         return separated({name: statistics.median(times) for name, times in seconds.items()})
 
-    about = {"batch": batch, "size": size, "batches_a_turn": turn, "operations": counted()}
-    turns.serve(about, answer)
+    turns.serve({"batch": batch, "size": size, "batches_a_turn": turn}, answer)
