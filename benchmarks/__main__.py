@@ -21,6 +21,7 @@ def main() -> None:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(harness.available())}; none: all")
     parser.add_argument("--data", type=Path, metavar="DIR", help="photographs in a folder a class; else made up")
+    parser.add_argument("--recipes", type=lambda words: words.split(","), metavar="NAME,…", help="these alone")
     parser.add_argument("--rounds", type=int, help="how often each thing is measured")
     parser.add_argument("--quick", action="store_true", help="only show that it runs: into out/quick, or --out")
     parser.add_argument("--full", action="store_true", help="equal_losses with the networks at full size")
@@ -66,8 +67,9 @@ def main() -> None:
 def _told(options: dict[str, Any]) -> Iterator[str]:
     """The options as they were typed, but for where something is: that is this machine's alone."""
     for name, value in options.items():
-        if value not in {None, False}:
+        if value is not None and value is not False:
             shown = {"torch": "PYTHON", "junit": "FILE"}.get(name, "DIR") if isinstance(value, Path) else value
+            shown = ",".join(value) if isinstance(value, list) else shown
             yield f"--{name}" if value is True else f"--{name} {shown}"
 
 

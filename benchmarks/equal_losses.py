@@ -7,6 +7,7 @@ the same batches still, in float32. What two precisions differ by is told as a s
 
 import itertools
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,17 @@ NARROW = ("data.size=64", "network.depth=6", "network.width=16", "network.max_wi
 RUNS = ((1, "float32"), (1, "mixed_bfloat16"), (2, "float32"), (3, "float32"))
 
 
-def measure(*, data: Path | None = None, quick: bool = False, full: bool = False) -> dict[str, Any]:
+def measure(
+    *, data: Path | None = None, quick: bool = False, full: bool = False, recipes: Sequence[str] = RECIPES
+) -> dict[str, Any]:
     """By recipe and loss: how far the curves lie apart, and where they end."""
     with tempfile.TemporaryDirectory() as work:
         folder = data or photographs.fill(Path(work, "photos"), 120)
         steps = 5 if quick else STEPS
         changes = () if full else NARROW
-        found = {name: _recipe(name, folder, Path(work), changes, steps) for name in RECIPES[: 1 if quick else None]}
+        found = {
+            name: _recipe(name, folder, Path(work), changes, steps) for name in list(recipes)[: 1 if quick else None]
+        }
     return {"steps": steps, "full_size": full, "changes": list(changes), "recipes": found}
 
 

@@ -6,6 +6,7 @@ names. It is told those of the options that are among its arguments:
     data      a folder of photographs; None: it makes some up
     quick     as little as shows that it runs
     full      as much as the final figures want
+    recipes   names of those recipes that are to be measured
     rounds    how often each thing is measured
     beside    another checkout of kcolor, to compare with
     torch     a Python that has PyTorch
@@ -73,7 +74,7 @@ def run(name: str, options: Mapping[str, Any], command: str, results: Path = RES
     Raises:
         subprocess.CalledProcessError, subprocess.TimeoutExpired: It failed, or took too long.
     """
-    told = {key: value for key, value in options.items() if value not in {None, False}}
+    told = {key: value for key, value in options.items() if value is not None and value is not False}
     load, started = machine.load(), time.perf_counter()
     with tempfile.TemporaryDirectory() as work:
         answer = Path(work, "figures.json")

@@ -6,18 +6,19 @@ step of the generator: five in the Wasserstein recipes.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from benchmarks import turns
 
+# A name, and the recipe with its changes.
 RECIPES = {
     "gan": ("gan", []),
     "gan-class": ("gan-class", []),
     "wgan": ("wgan", []),
-    "wgan, one critic step": ("wgan", ["objective.critic_steps=1"]),
+    "wgan-1": ("wgan", ["objective.critic_steps=1"]),
     "wgan-clip": ("wgan-clip", []),
 }
 PRECISIONS = ("float32", "mixed_bfloat16")
@@ -28,7 +29,7 @@ def measure(
     *,
     rounds: int = 3,
     quick: bool = False,
-    recipes: Mapping[str, tuple[str, list[str]]] = RECIPES,
+    recipes: Sequence[str] = tuple(RECIPES),
     beside: Path | None = None,
 ) -> dict[str, Any]:
     """By recipe and precision: rates, operations, the floor, the times of the parts.
@@ -36,13 +37,15 @@ def measure(
     Args:
         rounds: Turns that each is measured for.
         quick: A turn each, of narrow networks.
-        recipes: Those to measure: a name for it, the recipe's own name, changes.
+        recipes: Those of `RECIPES` to measure.
         beside: Another checkout, measured in the same minutes.
     """
     checkouts = {"": turns.ROOT} | ({"beside": beside} if beside else {})
     figures: dict[str, Any] = {}
+    rounds = 1 if quick else rounds
     narrow = ["network.width=8", "network.critic_width=8"] if quick else []
-    for name, (recipe, changes) in recipes.items():
+    for name in recipes:
+        recipe, changes = RECIPES[name]
         with ExitStack() as stack:
             workers = {
                 (precision, label): stack.enter_context(worker(recipe, precision, [*changes, *narrow], root))
@@ -51,7 +54,7 @@ def measure(
             }
             times: dict[Any, list[float]] = {key: [] for key in workers}
             rates: dict[Any, float] = dict.fromkeys(workers, 0.0)
-            for _ in range(1 if quick else rounds):
+            for _ in range(rounds):
                 for key, each in workers.items():
                     times[key].append(each.ask(what="turn")["seconds"])
                     rates[key] = max(rates[key], each.ask(what="rate")["operations_a_second"])
@@ -59,7 +62,7 @@ def measure(
             for (precision, label), each in workers.items():
                 turn = turns.summary(times[precision, label])
                 if not label:
-                    entry[precision] = _figures(each, turn, rates[precision, label], quick=quick)
+                    entry[precision] = _figures(each, turn, rates[precision, label], min(rounds, 3))
                 else:
                     faster = turn["median_s"] / entry[precision]["turn"]["median_s"]
                     entry[precision] |= {"beside": turn, "times_as_fast_as_beside": faster}
@@ -74,9 +77,9 @@ def worker(recipe: str, precision: str, changes: list[str], checkout: Path = tur
     return turns.Worker("benchmarks.training_step", recipe, f"train.precision={precision}", *changes, checkout=checkout)
 
 
-def _figures(worker: turns.Worker, turn: dict[str, Any], rate: float, *, quick: bool) -> dict[str, Any]:
+def _figures(worker: turns.Worker, turn: dict[str, Any], rate: float, rounds: int) -> dict[str, Any]:
     about, operations = worker.about, worker.ask(what="operations")
-    parts = worker.ask(what="parts", rounds=1 if quick else 3)
+    parts = worker.ask(what="parts", rounds=rounds)
     floor = operations["turn"] / rate
     return {
         "batch": about["batch"],

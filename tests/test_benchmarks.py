@@ -15,7 +15,7 @@ from benchmarks import harness, operations, page, training_step, turns
 from kcolor import networks
 
 ROOT = Path(__file__).parents[1]
-OPTIONS = {"data", "quick", "full", "rounds", "beside", "torch", "junit"}
+OPTIONS = {"data", "quick", "full", "recipes", "rounds", "beside", "torch", "junit"}
 
 
 def test_the_page_is_what_the_results_give():
