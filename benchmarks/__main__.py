@@ -1,6 +1,7 @@
 """python -m benchmarks: measure, keep what was found, and write docs/performance.md from it."""
 
 import argparse
+import signal
 import subprocess
 import sys
 import time
@@ -49,6 +50,8 @@ def main() -> None:
         if (needed := harness.NEEDS.get(name)) and not options[needed]:
             parser.error(f"{name} needs --{needed}")
     command = " ".join(["python -m benchmarks", *given.names, *_told(options)])
+    # What ends this process ends the one that measures, and with it its workers.
+    signal.signal(signal.SIGTERM, lambda signum, _: sys.exit(128 + signum))
     failed = []
     for name in names:
         started = time.perf_counter()
