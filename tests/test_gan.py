@@ -413,6 +413,12 @@ def test_step_compiles_under_xla(objective):
         assert float(metrics[name]) == pytest.approx(float(value), rel=1e-3, abs=1e-4), name
 
 
+def test_step_compiles_under_xla_with_all_there_can_be_in_it():
+    model = make("wgan-gp", classes=CLASSES, dropout=0.5, dtype="mixed_bfloat16", tone=0.2, grain=5.0)
+    terms = tf.function(model.train_step, jit_compile=True)(photos(2, 64))
+    assert np.isfinite(values(terms.values())).all()
+
+
 @pytest.mark.parametrize(("objective", "classes"), [("cgan", 0), ("wgan-gp", CLASSES), ("wgan-clip", 0)])
 def test_mixed_precision_trains_with_float32_losses(objective, classes):
     model = make(objective, classes=classes, dtype="mixed_bfloat16", classification_weight=1.0)
