@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from kcolor import gan, networks
 from kcolor.colorizer import Colorizer
@@ -17,13 +18,13 @@ from kcolor.recipe import Recipe
 def photos(manifest: Manifest, split: str, at_most: int = 0) -> Photos:
     """The photos of one split, or `at_most` of them spread evenly over it (0: all)."""
     rows = manifest.split(split)
-    if 0 < at_most < len(rows):
-        rows = [rows[i * len(rows) // at_most] for i in range(at_most)]
+    if at_most:
+        rows = rows.spread(at_most)
     numbers = {name: number for number, name in enumerate(manifest.classes)}
     return Photos(
-        paths=[os.path.join(manifest.root, row.path) for row in rows],  # noqa: PTH118 - there may be millions
-        labels=[numbers.get(row.label, 0) for row in rows],
-        orientations=[row.orientation for row in rows],
+        paths=rows.paths.below(os.path.join(manifest.root, "")),  # noqa: PTH118 - that ends with a separator
+        labels=np.array([numbers.get(name, 0) for name in rows.labels], np.int32)[rows.label],
+        orientations=rows.orientation.astype(np.int32),
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from kcolor import image
+from kcolor.rows import Texts
 
 # Keep the draws of the mirror image and of the window apart from the draw of the order, and from each other.
 _FLIP_STREAM = 0x666C6970
@@ -24,14 +25,14 @@ class Photos:
     """The photos of one split.
 
     Args:
-        paths: Their files.
+        paths: Their files; `kcolor.rows.Texts` where there are millions.
         labels: Class numbers, one a photo; all 0 where there are no classes.
         orientations: EXIF orientations 1 to 8, one a photo.
     """
 
     paths: Sequence[str | Path]
-    labels: Sequence[int]
-    orientations: Sequence[int]
+    labels: Sequence[int] | np.ndarray
+    orientations: Sequence[int] | np.ndarray
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -112,12 +113,16 @@ def _window(rgb: tf.Tensor, share: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
 
 def _loader(photos: Photos, size: int, crop: bool) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
     """A function from the number of a photo, and what is done to it before it comes to size, to its (rgb, label)."""
-    paths = tf.constant([os.fsencode(path) for path in photos.paths], tf.string)
+    paths = photos.paths if isinstance(photos.paths, Texts) else Texts.of(photos.paths)
+    # One text that names are cut from: as many texts as photos would take their time, and twice the memory.
+    blob, prefix = tf.constant(paths.blob), tf.constant(os.fsencode(paths.prefix))
+    starts, lengths = tf.constant(paths.starts, tf.int64), tf.constant(paths.lengths, tf.int64)
     labels = tf.constant(photos.labels, tf.int32, shape=(len(photos),))
     orientations = tf.constant(photos.orientations, tf.int32, shape=(len(photos),))
 
     def load(index: tf.Tensor, cut: Callable[[tf.Tensor], tf.Tensor] = lambda rgb: rgb) -> tuple[tf.Tensor, tf.Tensor]:
-        rgb = image.decode(tf.io.read_file(paths[index]))
+        name = tf.strings.substr(blob, starts[index], lengths[index])
+        rgb = image.decode(tf.io.read_file(prefix + name))
         rgb = cut(image.orient(rgb, orientations[index]))
         return image.fit_square(rgb, size, crop=crop), labels[index]
 
