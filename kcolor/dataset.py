@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from kcolor import image
-from kcolor.rows import Texts
+from kcolor import image, records
+from kcolor.records import Shards
+from kcolor.rows import Rows, Texts
 
 # Keep the draws of the mirror image and of the window apart from the draw of the order, and from each other.
 _FLIP_STREAM = 0x666C6970
@@ -38,8 +39,24 @@ class Photos:
         return len(self.paths)
 
 
+def photos_of(rows: Rows, root: Path, classes: Sequence[str]) -> Photos:
+    """A manifest's rows as photos.
+
+    Args:
+        rows: The rows.
+        root: Where their paths start from.
+        classes: The names, in the order of their numbers.
+    """
+    numbers = {name: number for number, name in enumerate(classes)}
+    return Photos(
+        paths=rows.paths.below(os.path.join(root, "")),  # noqa: PTH118 - that ends with a separator
+        labels=np.array([numbers.get(name, 0) for name in rows.labels], np.int32)[rows.label],
+        orientations=rows.orientation.astype(np.int32),
+    )
+
+
 def training_stream(
-    photos: Photos,
+    photos: Photos | Shards,
     *,
     size: int,
     batch_size: int,
@@ -68,31 +85,28 @@ def training_stream(
     Raises:
         tf.errors.NotFoundError, tf.errors.InvalidArgumentError: While reading, if a photo has gone or is broken.
     """
-    load = _loader(photos, size, crop)
-    count = tf.constant(len(photos), tf.int64)
-    order_seed = np.uint32(seed % 2**32)
+    places, load = _ordered(photos, size, crop, seed, start * batch_size)
 
-    def sample(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        epoch, place = position // count, position % count
-        epoch_seed = tf.stack([order_seed, tf.cast(epoch, tf.uint32)])
-        index = tf.random.experimental.index_shuffle(place, epoch_seed, count - 1)
+    def sample(position: tf.Tensor, place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         if random_crop:
             draws = tf.random.stateless_uniform((3,), tf.stack([position, seed ^ _WINDOW_STREAM]))
-            rgb, label = load(index, lambda rgb: _window(rgb, 1.0 - random_crop * draws[0], draws[1:]))
+            rgb, label = load(place, lambda rgb: _window(rgb, 1.0 - random_crop * draws[0], draws[1:]))
         else:
-            rgb, label = load(index)
+            rgb, label = load(place)
         draw = tf.random.stateless_uniform((), tf.stack([position, seed ^ _FLIP_STREAM]))
         return tf.cond(draw < flip, lambda: tf.reverse(rgb, (1,)), lambda: rgb), label
 
-    positions = tf.data.Dataset.range(start * batch_size, np.iinfo(np.int64).max)
-    samples = positions.map(sample, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    samples = places.map(sample, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return samples.batch(batch_size, drop_remainder=True).prefetch(2)
 
 
-def evaluation_batches(photos: Photos, *, size: int, batch_size: int, crop: bool = False) -> tf.data.Dataset:
+def evaluation_batches(photos: Photos | Shards, *, size: int, batch_size: int, crop: bool = False) -> tf.data.Dataset:
     """Every photo once, in order, as it is; batches as from `training_stream`, the last one possibly smaller."""
-    load = _loader(photos, size, crop)
-    samples = tf.data.Dataset.range(len(photos)).map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    if isinstance(photos, Shards):
+        places, load = records.in_order(photos), _square_loader(photos, size)
+    else:
+        places, load = tf.data.Dataset.range(len(photos)), loader(photos, size, crop)
+    samples = places.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return samples.batch(batch_size).prefetch(2)
 
 
@@ -111,8 +125,33 @@ def _window(rgb: tf.Tensor, share: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
     return tf.slice(rgb, tf.concat([corner, [0]], 0), tf.concat([sides, [3]], 0))
 
 
-def _loader(photos: Photos, size: int, crop: bool) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
-    """A function from the number of a photo, and what is done to it before it comes to size, to its (rgb, label)."""
+# From where a photo stands, and what is done to it before it comes to size, to its (rgb, label).
+_Load = Callable[..., tuple[tf.Tensor, tf.Tensor]]
+
+
+def _ordered(photos: Photos | Shards, size: int, crop: bool, seed: int, start: int) -> tuple[tf.data.Dataset, _Load]:
+    """(position, where the photo stands) from a position on without end; and what loads a photo from there."""
+    if isinstance(photos, Shards):
+        return records.shuffled(photos, seed, start), _square_loader(photos, size)
+    count = tf.constant(len(photos), tf.int64)
+    order_seed = np.uint32(seed % 2**32)
+
+    def place(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        epoch_seed = tf.stack([order_seed, tf.cast(position // count, tf.uint32)])
+        return position, tf.random.experimental.index_shuffle(position % count, epoch_seed, count - 1)
+
+    positions = tf.data.Dataset.range(start, np.iinfo(np.int64).max)
+    return positions.map(place), loader(photos, size, crop)
+
+
+def loader(photos: Photos, size: int, crop: bool) -> _Load:
+    """What loads a photo: a function of its number, and of what is done to it before it comes to size, to (rgb, label).
+
+    Args:
+        photos: The photos.
+        size: Side of the squares.
+        crop: As `kcolor.image.fit_square`.
+    """
     paths = photos.paths if isinstance(photos.paths, Texts) else Texts.of(photos.paths)
     # One text that names are cut from: as many texts as photos would take their time, and twice the memory.
     blob, prefix = tf.constant(paths.blob), tf.constant(os.fsencode(paths.prefix))
@@ -125,5 +164,16 @@ def _loader(photos: Photos, size: int, crop: bool) -> Callable[..., tuple[tf.Ten
         rgb = image.decode(tf.io.read_file(prefix + name))
         rgb = cut(image.orient(rgb, orientations[index]))
         return image.fit_square(rgb, size, crop=crop), labels[index]
+
+    return load
+
+
+def _square_loader(shards: Shards, size: int) -> _Load:
+    """As `loader`, from a record."""
+
+    def load(record: tf.Tensor, cut: Callable[[tf.Tensor], tf.Tensor] = lambda rgb: rgb) -> tuple[tf.Tensor, tf.Tensor]:
+        encoded, label = records.parse(record)
+        rgb = image.decode_square(encoded, shards.size, shards.quality)
+        return image.fit_square(cut(rgb), size), label
 
     return load

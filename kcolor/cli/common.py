@@ -38,7 +38,7 @@ def default_model() -> Path:
         raise
 
 
-def quoted(path: Path) -> str:
+def quoted(path: str | Path) -> str:
     """A path as a TOML string."""
     import json
 
