@@ -1,5 +1,6 @@
 """From a recipe to the objects it describes: the only module that knows both."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -41,11 +42,11 @@ def source(recipe: Recipe, manifest: Manifest) -> Callable[..., Photos | Shards]
         raise DataError(f"{folder}: shards of other photos than {manifest.root} has; name the right ones")
     smallest = math.ceil(data.size / (1 - data.random_crop))
     if index.size < data.size or index.crop != data.crop or (data.random_crop and index.size < smallest):
+        windows = " to cut windows from (data.random_crop)" if data.random_crop else ""
         raise DataError(
-            f"{folder}: shards of {index.size} pixels a side, {_FITTED[index.crop]}; the recipe needs {smallest} or more"
-            f"{', to cut windows from' if data.random_crop else ''}, {_FITTED[data.crop]}: write others (kcolor prepare "
-            f"--shards DIR --size {smallest} --set data.crop={str(data.crop).lower()}), or change data.size, data.crop "
-            "or data.random_crop"
+            f"{folder}: squares of {index.size} pixels, {_FITTED[index.crop]}; the recipe needs {smallest} or more"
+            f"{windows}, {_FITTED[data.crop]}; change the recipe, or write others: kcolor prepare FOLDER --shards DIR "
+            f"--size {smallest} --set data.crop={str(data.crop).lower()}"
         )
     shards.check(folder, index)
 

@@ -65,8 +65,13 @@ def training_stream(
     crop: bool = False,
     flip: float = 0.5,
     random_crop: float = 0.0,
+    replica: int = 0,
+    replicas: int = 1,
 ) -> tf.data.Dataset:
     """Endless batches, shuffled anew each time that all photos have been seen.
+
+    Several replicas share each batch: one after the other they have equal parts of its rows, and together they have
+    what one alone would have.
 
     Args:
         photos: At least one.
@@ -78,14 +83,26 @@ def training_stream(
         flip: Probability that a photo is mirrored.
         random_crop: The largest share of its sides, below 1, that a photo loses: what is shown of it is a window of its
             own proportions, of a size and at a place drawn anew each time. 0: all of it.
+        replica: Whose rows these are.
+        replicas: Of how many; `batch_size` is a multiple of it.
 
     Returns:
-        Batches of (rgb, labels): (batch_size, size, size, 3) uint8 and (batch_size,) int32.
+        Batches of (rgb, labels): (batch_size / replicas, size, size, 3) uint8 and (batch_size / replicas,) int32.
 
     Raises:
         tf.errors.NotFoundError, tf.errors.InvalidArgumentError: While reading, if a photo has gone or is broken.
     """
-    places, load = _ordered(photos, size, crop, seed, start * batch_size)
+    rows = batch_size // replicas
+    if isinstance(photos, Shards):
+        load = _square_loader(photos, size)
+        places = records.shuffled(
+            photos, seed, start * batch_size, own=lambda position: position % batch_size // rows == replica
+        )
+    else:
+        load = loader(photos, size, crop)
+        numbers = tf.data.Dataset.range(start * rows, np.iinfo(np.int64).max // replicas)
+        positions = numbers.map(lambda number: number // rows * batch_size + replica * rows + number % rows)
+        places = positions.map(_shuffled(len(photos), seed))
 
     def sample(position: tf.Tensor, place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         if random_crop:
@@ -97,17 +114,38 @@ def training_stream(
         return tf.cond(draw < flip, lambda: tf.reverse(rgb, (1,)), lambda: rgb), label
 
     samples = places.map(sample, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return samples.batch(batch_size, drop_remainder=True).prefetch(2)
+    return samples.batch(rows, drop_remainder=True).prefetch(2)
 
 
-def evaluation_batches(photos: Photos | Shards, *, size: int, batch_size: int, crop: bool = False) -> tf.data.Dataset:
-    """Every photo once, in order, as it is; batches as from `training_stream`, the last one possibly smaller."""
+def evaluation_batches(
+    photos: Photos | Shards,
+    *,
+    size: int,
+    batch_size: int,
+    crop: bool = False,
+    replica: int = 0,
+    replicas: int = 1,
+) -> tf.data.Dataset:
+    """Every photo once, in order, as it is; batches as from `training_stream`, the last one possibly smaller.
+
+    Several replicas take turns at the photos, and have as many batches each: the last one may be of no photo.
+    """
     if isinstance(photos, Shards):
-        places, load = records.in_order(photos), _square_loader(photos, size)
+        places, load = records.in_order(photos).shard(replicas, replica), _square_loader(photos, size)
     else:
-        places, load = tf.data.Dataset.range(len(photos)), loader(photos, size, crop)
+        places, load = tf.data.Dataset.range(replica, len(photos), replicas), loader(photos, size, crop)
     samples = places.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return samples.batch(batch_size).prefetch(2)
+    batches = samples.batch(batch_size)
+    own = len(range(replica, len(photos), replicas))
+    if evaluation_steps(len(photos), batch_size, replicas) > -(-own // batch_size):
+        none = (tf.zeros((0, size, size, 3), tf.uint8), tf.zeros((0,), tf.int32))
+        batches = batches.concatenate(tf.data.Dataset.from_tensors(none))
+    return batches.prefetch(2)
+
+
+def evaluation_steps(photos: int, batch_size: int, replicas: int = 1) -> int:
+    """How many batches each replica has of `evaluation_batches`."""
+    return -(-photos // (batch_size * replicas))
 
 
 def _window(rgb: tf.Tensor, share: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
@@ -129,19 +167,16 @@ def _window(rgb: tf.Tensor, share: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
 _Load = Callable[..., tuple[tf.Tensor, tf.Tensor]]
 
 
-def _ordered(photos: Photos | Shards, size: int, crop: bool, seed: int, start: int) -> tuple[tf.data.Dataset, _Load]:
-    """(position, where the photo stands) from a position on without end; and what loads a photo from there."""
-    if isinstance(photos, Shards):
-        return records.shuffled(photos, seed, start), _square_loader(photos, size)
-    count = tf.constant(len(photos), tf.int64)
+def _shuffled(photos: int, seed: int) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """A function from a position to (position, number of the photo that stands there)."""
+    count = tf.constant(photos, tf.int64)
     order_seed = np.uint32(seed % 2**32)
 
     def place(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         epoch_seed = tf.stack([order_seed, tf.cast(position // count, tf.uint32)])
         return position, tf.random.experimental.index_shuffle(position % count, epoch_seed, count - 1)
 
-    positions = tf.data.Dataset.range(start, np.iinfo(np.int64).max)
-    return positions.map(place), loader(photos, size, crop)
+    return place
 
 
 def loader(photos: Photos, size: int, crop: bool) -> _Load:

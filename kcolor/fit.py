@@ -182,8 +182,8 @@ def _check_shards(chosen: Recipe, going: Run, recorded: str | None) -> None:
     if build.shards_sha256(chosen) != recorded:
         what = "is from shards, and" if recorded else "is from the photos' own files, and"
         raise RunError(
-            f"{going.path}: the run {what} {chosen.data.folder} is something else, whose order is another; leave --data "
-            "out, or name the right place"
+            f"{going.path}: the run {what} {chosen.data.folder} is something else, in another order; leave --data out, "
+            "or name the right place"
         )
 
 
@@ -414,4 +414,7 @@ def _shard_at_fault(error: tf.errors.OpError, chosen: Recipe) -> tuple[str, str]
         return None
     why = next((line for line in error.message.splitlines() if any(word in line for word in about)), "")
     told = why.rpartition("}} ")[2].partition(" [[")[0]
-    return f"{folder}: a shard is damaged or has gone ({told})", f"{shards.mending(folder, shards.load(folder))},"
+    return (
+        f"{folder}: a shard is damaged or has gone ({told.strip()})",
+        f"{shards.mending(folder, shards.load(folder))},",
+    )

@@ -5,7 +5,7 @@ is in memory as a whole, and whose records are shuffled among each other. Which 
 epoch. So any position is found without reading what goes before its block.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,13 +81,16 @@ def in_order(shards: Shards) -> tf.data.Dataset:
     return found.take(len(shards))
 
 
-def shuffled(shards: Shards, seed: int, start: int = 0) -> tf.data.Dataset:
+def shuffled(
+    shards: Shards, seed: int, start: int = 0, own: Callable[[tf.Tensor], tf.Tensor] | None = None
+) -> tf.data.Dataset:
     """All records again and again, in another order each time.
 
     Args:
         shards: At least one photo.
         seed: Of the order.
         start: The position to begin with; of what went before no more is read than what is in the same block.
+        own: From positions to which of them are wanted; None: all.
 
     Returns:
         (position, record), from `start` on without end.
@@ -119,12 +122,14 @@ def shuffled(shards: Shards, seed: int, start: int = 0) -> tf.data.Dataset:
         with tf.control_dependencies([whole]):
             seeds = tf.stack([order_seed ^ np.uint32(_INSIDE_STREAM), tf.cast(number, tf.uint32)])
             inner = tf.random.experimental.index_shuffle(tf.range(here), seeds, here - 1)
-        return epoch * total + before + tf.range(here), tf.gather(found, inner)
+        positions = epoch * total + before + tf.range(here)
+        wanted = positions >= start
+        if own:
+            wanted &= own(positions)
+        return positions[wanted], tf.gather(found, inner[wanted])
 
     epoch, within = divmod(start, total)
     ends = np.cumsum(np.asarray(shards.counts)[order(tf.constant(epoch, tf.int64)).numpy()])
-    # The last of the files in the order that begins at or before the position, and where its block begins.
-    first = int(np.searchsorted(ends, within, side="right")) // width
-    skipped = within - (int(ends[first * width - 1]) if first else 0)
+    first = int(np.searchsorted(ends, within, side="right")) // width  # the block in which the position is
     numbers = tf.data.Dataset.range(epoch * blocks + first, np.iinfo(np.int64).max)
-    return numbers.map(block).prefetch(1).flat_map(lambda *of: tf.data.Dataset.from_tensor_slices(of)).skip(skipped)
+    return numbers.map(block).prefetch(1).flat_map(lambda *of: tf.data.Dataset.from_tensor_slices(of))

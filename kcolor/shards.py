@@ -56,7 +56,7 @@ class Index(BaseModel):
         quality: Of JPEG; 0 where nothing is lost.
         classes: Names, in the order of the labels' numbers.
         splits: The files of each, in order.
-        left_out: "path" and "reason" of the photos that could not be read any more.
+        left_out: "path", "reason" and "shard" of the photos that could not be read any more, and would be there.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)

@@ -39,9 +39,9 @@ def prepare(
     The rules are those of a recipe's [data] table, such as --set data.min_size=128. Nothing in the folder is changed; a
     survey that was interrupted goes on where it was.
 
-    With --shards the photos of the train and val splits are written once, shuffled, and kcolor fit --data DIR reads them
-    from there. DIR may be a place such as gs://bucket/places. What was interrupted goes on where it was, and what has
-    been damaged is written anew.
+    With --shards the photos of the train and val splits are written once, shuffled, and kcolor fit --data DIR reads
+    them from there. DIR may be a place such as gs://bucket/places. What was interrupted goes on where it was, and what
+    has been damaged is written anew.
 
     \b
     kcolor prepare places --shards places-256
