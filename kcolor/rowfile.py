@@ -184,7 +184,7 @@ def _read_slowly(file: BinaryIO, table: _Table) -> None:
             columns = list(zip(*rows, strict=True))
             texts = [[each.encode("utf-8", "surrogateescape") for each in columns[i]] for i in (0, 1, 6, 7)]
             table.add(texts, [np.array(columns[i], np.int64) for i in (2, 3, 4, 5, 8)])
-    except (ValueError, OverflowError, csv.Error) as error:
+    except (ValueError, csv.Error) as error:
         raise ValueError(reader.line_num, str(error)) from error
     finally:
         text.detach()
@@ -200,4 +200,6 @@ def _checked(row: Sequence[str]) -> tuple[Any, ...]:
         raise ValueError(f"orientation {orientation}")
     if not 0 <= max(int(width), int(height)) < 2**31:
         raise ValueError(f"{width} x {height} pixels")
+    if not 0 <= int(size) < 2**63:
+        raise ValueError(f"{size} bytes")
     return name, label, int(width), int(height), int(orientation), int(size), split, reason, bool(int(toned))

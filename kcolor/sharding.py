@@ -219,15 +219,13 @@ def _encoded(manifest: Manifest, places: np.ndarray, made: Mapping[str, Any]) ->
                 raise DataError(
                     f"{manifest.root}: the photos' folder is not there any more; bring it back, and run this again"
                 ) from error
-            yield (
-                "is not there any more" if isinstance(error, tf.errors.NotFoundError) else "cannot be decoded any more"
-            )
+            yield ("is not there any more" if isinstance(error, tf.errors.NotFoundError) else "cannot be read any more")
 
 
 def _counted(pictures: Iterator[bytes | str], on_each: Callable[[int], None]) -> Iterator[bytes | str]:
     for number, picture in enumerate(pictures, 1):
-        yield picture
         on_each(number)
+        yield picture
 
 
 def _write_shard(
