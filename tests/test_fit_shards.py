@@ -57,7 +57,9 @@ def test_a_shard_that_breaks(photos, tmp_path):
     with pytest.raises(DataError, match="a shard is damaged or has gone") as caught:
         fit.fit(from_shards(folder), found, tmp_path / "run")
     assert "\n" not in str(caught.value)
-    assert f"have it written anew: kcolor prepare {folder}/manifest.csv --shards {folder} --size 32" in str(caught.value)
+    assert f"have it written anew: kcolor prepare {folder}/manifest.csv --shards {folder} --size 32" in str(
+        caught.value
+    )
     assert "--resume" in str(caught.value)
 
 
