@@ -60,17 +60,16 @@ class Manifest:
         kept = self.photos[self.photos.kept]
         # A row as json.dumps writes [path, label, split, orientation]. All but the path is one of a few texts.
         key = (kept.label.astype(np.int64) * len(SPLITS) + kept.split) * 9 + kept.orientation
-        few, which = np.unique(key, return_inverse=True)
-        rest = []
-        for number in few.tolist():
-            which_label, which_split = divmod(number // 9, len(SPLITS))
-            row = [kept.labels[which_label], SPLITS[which_split], number % 9]
-            rest.append(b", " + json.dumps(row).encode("ascii")[1:] + b"\n")
+        rest = {}
+        for number in np.flatnonzero(np.bincount(key)).tolist():
+            label, split = divmod(number // 9, len(SPLITS))
+            row = [kept.labels[label], SPLITS[split], number % 9]
+            rest[number] = b", " + json.dumps(row).encode("ascii")[1:] + b"\n"
         for first in range(0, len(kept), CHUNK):
             some = slice(first, first + CHUNK)
-            rows = [b""] * (2 * len(which[some]))
+            rows = [b""] * (2 * len(key[some]))
             rows[::2] = [b"[" + path for path in kept.paths[some].as_json()]
-            rows[1::2] = [rest[number] for number in which[some].tolist()]
+            rows[1::2] = [rest[number] for number in key[some].tolist()]
             digest.update(b"".join(rows))
         return digest.hexdigest()
 
