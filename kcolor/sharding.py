@@ -117,8 +117,9 @@ def write(
             places = np.concatenate([np.zeros(0, np.int64), *(each.places for each in left)])
             pictures = _counted(_encoded(manifest, places, made), lambda number: report(done + number, total))
             for each in left:
-                noted[each.name] = _write_shard(folder, each, plan, manifest, islice(pictures, len(each.places)))
-                _check_left_out(manifest.root, [entry for note in noted.values() for entry in note.left_out], total)
+                out = sum(len(note.left_out) for note in noted.values())
+                some = _bearable(islice(pictures, len(each.places)), manifest.root, out, total)
+                noted[each.name] = _write_shard(folder, each, plan, manifest, some)
             index = _index(made, plan, manifest.classes, [(each.split, noted[each.name]) for each in planned])
             with tempfile.TemporaryDirectory() as here:
                 manifest.save(Path(here, shards.MANIFEST))
@@ -219,7 +220,8 @@ def _encoded(manifest: Manifest, places: np.ndarray, made: Mapping[str, Any]) ->
                 raise DataError(
                     f"{manifest.root}: the photos' folder is not there any more; bring it back, and run this again"
                 ) from error
-            yield ("is not there any more" if isinstance(error, tf.errors.NotFoundError) else "cannot be read any more")
+            gone = isinstance(error, tf.errors.NotFoundError)
+            yield "is not there any more" if gone else "cannot be read any more"
 
 
 def _counted(pictures: Iterator[bytes | str], on_each: Callable[[int], None]) -> Iterator[bytes | str]:
@@ -239,7 +241,7 @@ def _write_shard(
         with tf.io.TFRecordWriter(path) as writer:
             for row, picture in zip(rows, pictures, strict=True):
                 if isinstance(picture, str):
-                    left_out.append({"path": row.path, "reason": picture, "shard": shard.name})
+                    left_out.append({"path": files.shown(row.path), "reason": picture, "shard": shard.name})
                 else:
                     writer.write(records.example(picture, numbers.get(row.label, 0), row.path))
         size, sha256 = tf.io.gfile.stat(path).length, _hash(path)
@@ -255,17 +257,20 @@ def _write_shard(
     return note
 
 
-def _check_left_out(root: Path, left_out: Sequence[Mapping[str, str]], total: int) -> None:
-    """Make sure that it is only a few photos that cannot be read.
+def _bearable(pictures: Iterator[bytes | str], root: Path, out: int, total: int) -> Iterator[bytes | str]:
+    """The same, as long as it is only a few that cannot be read, with so many before.
 
     Raises:
         DataError: It is many.
     """
-    if len(left_out) > max(_LEFT_OUT, _LEFT_OUT_SHARE * total):
-        raise DataError(
-            f"{root}: {len(left_out)} of {total} photos cannot be read, such as {left_out[-1]['path']}, which "
-            f"{left_out[-1]['reason']}; put them back, or look at them anew: kcolor prepare {root}"
-        )
+    for picture in pictures:
+        out += isinstance(picture, str)
+        if out > max(_LEFT_OUT, _LEFT_OUT_SHARE * total):
+            raise DataError(
+                f"{root}: {out} of {total} photos cannot be read any more, so it is not for single photos; look at the "
+                f"disk, or at the photos anew: kcolor prepare {root}"
+            )
+        yield picture
 
 
 def _index(made: Mapping[str, Any], plan: str, classes: Sequence[str], noted: Sequence[tuple[Split, _Noted]]) -> Index:
@@ -273,7 +278,7 @@ def _index(made: Mapping[str, Any], plan: str, classes: Sequence[str], noted: Se
     for split, note in noted:
         splits[split].append(Shard(**note.model_dump(include=set(Shard.model_fields))))
     left_out = [entry for _, note in noted for entry in note.left_out]
-    return Index(**made, plan=plan, classes=list(classes), splits=splits, left_out=left_out)
+    return Index(**made, plan=plan, classes=[files.shown(name) for name in classes], splits=splits, left_out=left_out)
 
 
 # --- files ----------------------------------------------------------------------------------------------------------
