@@ -18,7 +18,7 @@ from typing import Any
 PLACES205 = 2_448_873 + 20_500 + 41_000
 SIZE, BATCH = 64, 64
 FILES = 16
-BATCHES, TURNS = 500, 4  # after so many batches memory is looked at, so many times
+BATCHES, TURNS = 500, 3  # after so many batches memory is looked at, so many times
 
 
 def measure(entries: int = PLACES205) -> dict[str, Any]:

@@ -20,6 +20,8 @@ from kcolor.rows import Rows, Texts
 _FLIP_STREAM = 0x666C6970
 _WINDOW_STREAM = 0x77696E64
 
+_PAGE = 2**14  # bytes of names in a text
+
 
 @dataclass(frozen=True)
 class Photos:
@@ -188,14 +190,19 @@ def loader(photos: Photos, size: int, crop: bool) -> _Load:
         crop: As `kcolor.image.fit_square`.
     """
     paths = photos.paths if isinstance(photos.paths, Texts) else Texts.of(photos.paths)
-    # One text that names are cut from: as many texts as photos would take their time, and twice the memory.
-    blob, prefix = tf.constant(paths.blob), tf.constant(os.fsencode(paths.prefix))
+    # Texts that names are cut from. One for each photo would take its time and twice the memory; one for all is copied
+    # several times over. Each reaches as far into the next as a name may.
+    longest = int(paths.lengths.max(initial=0))
+    pages = tf.constant(
+        [paths.blob[at : at + _PAGE + longest] for at in range(0, len(paths.blob) or 1, _PAGE)], tf.string
+    )
+    prefix = tf.constant(os.fsencode(paths.prefix))
     starts, lengths = tf.constant(paths.starts, tf.int64), tf.constant(paths.lengths, tf.int64)
     labels = tf.constant(photos.labels, tf.int32, shape=(len(photos),))
     orientations = tf.constant(photos.orientations, tf.int32, shape=(len(photos),))
 
     def load(index: tf.Tensor, cut: Callable[[tf.Tensor], tf.Tensor] = lambda rgb: rgb) -> tuple[tf.Tensor, tf.Tensor]:
-        name = tf.strings.substr(blob, starts[index], lengths[index])
+        name = tf.strings.substr(pages[starts[index] // _PAGE], starts[index] % _PAGE, lengths[index])
         rgb = image.decode(tf.io.read_file(prefix + name))
         rgb = cut(image.orient(rgb, orientations[index]))
         return image.fit_square(rgb, size, crop=crop), labels[index]
