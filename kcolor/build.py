@@ -1,31 +1,82 @@
 """From a recipe to the objects it describes: the only module that knows both."""
 
-import os
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 
-from kcolor import gan, networks
+from kcolor import dataset, gan, networks, shards
 from kcolor.colorizer import Colorizer
 from kcolor.dataset import Photos
-from kcolor.errors import RecipeError, RunError
+from kcolor.errors import DataError, RecipeError, RunError
 from kcolor.manifest import Manifest
 from kcolor.optimizers import Adam
+from kcolor.prepare import place
 from kcolor.recipe import Recipe
+from kcolor.records import Shards
 
 
 def photos(manifest: Manifest, split: str, at_most: int = 0) -> Photos:
     """The photos of one split, or `at_most` of them spread evenly over it (0: all)."""
     rows = manifest.split(split)
-    if 0 < at_most < len(rows):
-        rows = [rows[i * len(rows) // at_most] for i in range(at_most)]
-    numbers = {name: number for number, name in enumerate(manifest.classes)}
-    return Photos(
-        paths=[os.path.join(manifest.root, row.path) for row in rows],  # noqa: PTH118 - there may be millions
-        labels=[numbers.get(row.label, 0) for row in rows],
-        orientations=[row.orientation for row in rows],
-    )
+    if at_most:
+        rows = rows.spread(at_most)
+    return dataset.photos_of(rows, manifest.root, manifest.classes)
+
+
+def source(recipe: Recipe, manifest: Manifest) -> Callable[..., Photos | Shards]:
+    """What gives the photos of a split, and at most so many of them, as `photos` does: from files, or from shards.
+
+    Of shards, the first so many; they were shuffled.
+
+    Raises:
+        DataError: ``data.folder`` is one of shards, and they are damaged, of other photos, or made in another way than
+            the recipe sees photos.
+    """
+    data = recipe.data
+    folder = place(data.folder)
+    if not shards.are_in(folder):
+        return lambda split, at_most=0: photos(manifest, split, at_most)
+    index = shards.load(folder)
+    if index.manifest_sha256 != manifest.sha256:
+        raise DataError(f"{folder}: shards of other photos than {manifest.root} has; name the right ones")
+    smallest = math.ceil(data.size / (1 - data.random_crop))
+    if index.size < data.size or index.crop != data.crop or (data.random_crop and index.size < smallest):
+        windows = " to cut windows from (data.random_crop)" if data.random_crop else ""
+        raise DataError(
+            f"{folder}: squares of {index.size} pixels, {_FITTED[index.crop]}; the recipe needs {smallest} or more"
+            f"{windows}, {_FITTED[data.crop]}; change the recipe, or write others: kcolor prepare FOLDER --shards DIR "
+            f"--size {smallest} --set data.crop={str(data.crop).lower()}"
+        )
+    shards.check(folder, index)
+
+    def of(split: shards.Split, at_most: int = 0) -> Shards:
+        # Those that were left out may have been all of a file.
+        files = [shard for shard in index.splits.get(split, []) if shard.photos]
+        return Shards(
+            files=[shards.inside(folder, shard.name) for shard in files],
+            counts=[shard.photos for shard in files],
+            bytes=sum(shard.bytes for shard in files),
+            size=index.size,
+            quality=index.quality,
+            at_most=at_most,
+        )
+
+    return of
+
+
+_FITTED = {False: "of whole photos (data.crop=false)", True: "of photos' centres (data.crop=true)"}
+
+
+def shards_sha256(recipe: Recipe) -> str | None:
+    """The hash of the shards that a recipe's photos are in; None where they are files.
+
+    Raises:
+        DataError: The shards have no index, or a broken one.
+    """
+    folder = place(recipe.data.folder)
+    return shards.load(folder).sha256 if shards.are_in(folder) else None
 
 
 def generator(recipe: Recipe, classes: int) -> keras.Model:

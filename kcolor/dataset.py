@@ -12,11 +12,15 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from kcolor import image
+from kcolor import image, records
+from kcolor.records import Shards
+from kcolor.rows import Rows, Texts
 
 # Keep the draws of the mirror image and of the window apart from the draw of the order, and from each other.
 _FLIP_STREAM = 0x666C6970
 _WINDOW_STREAM = 0x77696E64
+
+_PAGE = 2**14  # bytes of names in a text
 
 
 @dataclass(frozen=True)
@@ -24,21 +28,37 @@ class Photos:
     """The photos of one split.
 
     Args:
-        paths: Their files.
+        paths: Their files; `kcolor.rows.Texts` where there are millions.
         labels: Class numbers, one a photo; all 0 where there are no classes.
         orientations: EXIF orientations 1 to 8, one a photo.
     """
 
     paths: Sequence[str | Path]
-    labels: Sequence[int]
-    orientations: Sequence[int]
+    labels: Sequence[int] | np.ndarray
+    orientations: Sequence[int] | np.ndarray
 
     def __len__(self) -> int:
         return len(self.paths)
 
 
+def photos_of(rows: Rows, root: Path, classes: Sequence[str]) -> Photos:
+    """A manifest's rows as photos.
+
+    Args:
+        rows: The rows.
+        root: Where their paths start from.
+        classes: The names, in the order of their numbers.
+    """
+    numbers = {name: number for number, name in enumerate(classes)}
+    return Photos(
+        paths=rows.paths.below(os.path.join(root, "")),  # noqa: PTH118 - that ends with a separator
+        labels=np.array([numbers.get(name, 0) for name in rows.labels], np.int32)[rows.label],
+        orientations=rows.orientation.astype(np.int32),
+    )
+
+
 def training_stream(
-    photos: Photos,
+    photos: Photos | Shards,
     *,
     size: int,
     batch_size: int,
@@ -47,8 +67,13 @@ def training_stream(
     crop: bool = False,
     flip: float = 0.5,
     random_crop: float = 0.0,
+    replica: int = 0,
+    replicas: int = 1,
 ) -> tf.data.Dataset:
     """Endless batches, shuffled anew each time that all photos have been seen.
+
+    Several replicas share each batch: one after the other they have equal parts of its rows, and together they have
+    what one alone would have.
 
     Args:
         photos: At least one.
@@ -60,39 +85,69 @@ def training_stream(
         flip: Probability that a photo is mirrored.
         random_crop: The largest share of its sides, below 1, that a photo loses: what is shown of it is a window of its
             own proportions, of a size and at a place drawn anew each time. 0: all of it.
+        replica: Whose rows these are.
+        replicas: Of how many; `batch_size` is a multiple of it.
 
     Returns:
-        Batches of (rgb, labels): (batch_size, size, size, 3) uint8 and (batch_size,) int32.
+        Batches of (rgb, labels): (batch_size / replicas, size, size, 3) uint8 and (batch_size / replicas,) int32.
 
     Raises:
         tf.errors.NotFoundError, tf.errors.InvalidArgumentError: While reading, if a photo has gone or is broken.
     """
-    load = _loader(photos, size, crop)
-    count = tf.constant(len(photos), tf.int64)
-    order_seed = np.uint32(seed % 2**32)
+    rows = batch_size // replicas
+    if isinstance(photos, Shards):
+        load = _square_loader(photos, size)
+        places = records.shuffled(
+            photos, seed, start * batch_size, own=lambda position: position % batch_size // rows == replica
+        )
+    else:
+        load = loader(photos, size, crop)
+        numbers = tf.data.Dataset.range(start * rows, np.iinfo(np.int64).max // replicas)
+        positions = numbers.map(lambda number: number // rows * batch_size + replica * rows + number % rows)
+        places = positions.map(_shuffled(len(photos), seed))
 
-    def sample(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        epoch, place = position // count, position % count
-        epoch_seed = tf.stack([order_seed, tf.cast(epoch, tf.uint32)])
-        index = tf.random.experimental.index_shuffle(place, epoch_seed, count - 1)
+    def sample(position: tf.Tensor, place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         if random_crop:
             draws = tf.random.stateless_uniform((3,), tf.stack([position, seed ^ _WINDOW_STREAM]))
-            rgb, label = load(index, lambda rgb: _window(rgb, 1.0 - random_crop * draws[0], draws[1:]))
+            rgb, label = load(place, lambda rgb: _window(rgb, 1.0 - random_crop * draws[0], draws[1:]))
         else:
-            rgb, label = load(index)
+            rgb, label = load(place)
         draw = tf.random.stateless_uniform((), tf.stack([position, seed ^ _FLIP_STREAM]))
         return tf.cond(draw < flip, lambda: tf.reverse(rgb, (1,)), lambda: rgb), label
 
-    positions = tf.data.Dataset.range(start * batch_size, np.iinfo(np.int64).max)
-    samples = positions.map(sample, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return samples.batch(batch_size, drop_remainder=True).prefetch(2)
+    samples = places.map(sample, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return samples.batch(rows, drop_remainder=True).prefetch(2)
 
 
-def evaluation_batches(photos: Photos, *, size: int, batch_size: int, crop: bool = False) -> tf.data.Dataset:
-    """Every photo once, in order, as it is; batches as from `training_stream`, the last one possibly smaller."""
-    load = _loader(photos, size, crop)
-    samples = tf.data.Dataset.range(len(photos)).map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return samples.batch(batch_size).prefetch(2)
+def evaluation_batches(
+    photos: Photos | Shards,
+    *,
+    size: int,
+    batch_size: int,
+    crop: bool = False,
+    replica: int = 0,
+    replicas: int = 1,
+) -> tf.data.Dataset:
+    """Every photo once, in order, as it is; batches as from `training_stream`, the last one possibly smaller.
+
+    Several replicas take turns at the photos, and have as many batches each: the last one may be of no photo.
+    """
+    if isinstance(photos, Shards):
+        places, load = records.in_order(photos).shard(replicas, replica), _square_loader(photos, size)
+    else:
+        places, load = tf.data.Dataset.range(replica, len(photos), replicas), loader(photos, size, crop)
+    samples = places.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    batches = samples.batch(batch_size)
+    own = len(range(replica, len(photos), replicas))
+    if evaluation_steps(len(photos), batch_size, replicas) > -(-own // batch_size):
+        none = (tf.zeros((0, size, size, 3), tf.uint8), tf.zeros((0,), tf.int32))
+        batches = batches.concatenate(tf.data.Dataset.from_tensors(none))
+    return batches.prefetch(2)
+
+
+def evaluation_steps(photos: int, batch_size: int, replicas: int = 1) -> int:
+    """How many batches each replica has of `evaluation_batches`."""
+    return -(-photos // (batch_size * replicas))
 
 
 def _window(rgb: tf.Tensor, share: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
@@ -110,15 +165,57 @@ def _window(rgb: tf.Tensor, share: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
     return tf.slice(rgb, tf.concat([corner, [0]], 0), tf.concat([sides, [3]], 0))
 
 
-def _loader(photos: Photos, size: int, crop: bool) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
-    """A function from the number of a photo, and what is done to it before it comes to size, to its (rgb, label)."""
-    paths = tf.constant([os.fsencode(path) for path in photos.paths], tf.string)
+# From where a photo stands, and what is done to it before it comes to size, to its (rgb, label).
+_Load = Callable[..., tuple[tf.Tensor, tf.Tensor]]
+
+
+def _shuffled(photos: int, seed: int) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """A function from a position to (position, number of the photo that stands there)."""
+    count = tf.constant(photos, tf.int64)
+    order_seed = np.uint32(seed % 2**32)
+
+    def place(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        epoch_seed = tf.stack([order_seed, tf.cast(position // count, tf.uint32)])
+        return position, tf.random.experimental.index_shuffle(position % count, epoch_seed, count - 1)
+
+    return place
+
+
+def loader(photos: Photos, size: int, crop: bool) -> _Load:
+    """What loads a photo: a function of its number, and of what is done to it before it comes to size, to (rgb, label).
+
+    Args:
+        photos: The photos.
+        size: Side of the squares.
+        crop: As `kcolor.image.fit_square`.
+    """
+    paths = photos.paths if isinstance(photos.paths, Texts) else Texts.of(photos.paths)
+    # Texts that names are cut from. One for each photo would take its time and twice the memory; one for all is copied
+    # several times over. Each reaches as far into the next as a name may.
+    longest = int(paths.lengths.max(initial=0))
+    pages = tf.constant(
+        [paths.blob[at : at + _PAGE + longest] for at in range(0, len(paths.blob) or 1, _PAGE)], tf.string
+    )
+    prefix = tf.constant(os.fsencode(paths.prefix))
+    starts, lengths = tf.constant(paths.starts, tf.int64), tf.constant(paths.lengths, tf.int64)
     labels = tf.constant(photos.labels, tf.int32, shape=(len(photos),))
     orientations = tf.constant(photos.orientations, tf.int32, shape=(len(photos),))
 
     def load(index: tf.Tensor, cut: Callable[[tf.Tensor], tf.Tensor] = lambda rgb: rgb) -> tuple[tf.Tensor, tf.Tensor]:
-        rgb = image.decode(tf.io.read_file(paths[index]))
+        name = tf.strings.substr(pages[starts[index] // _PAGE], starts[index] % _PAGE, lengths[index])
+        rgb = image.decode(tf.io.read_file(prefix + name))
         rgb = cut(image.orient(rgb, orientations[index]))
         return image.fit_square(rgb, size, crop=crop), labels[index]
+
+    return load
+
+
+def _square_loader(shards: Shards, size: int) -> _Load:
+    """As `loader`, from a record."""
+
+    def load(record: tf.Tensor, cut: Callable[[tf.Tensor], tf.Tensor] = lambda rgb: rgb) -> tuple[tf.Tensor, tf.Tensor]:
+        encoded, label = records.parse(record)
+        rgb = image.decode_square(encoded, shards.size, shards.quality)
+        return image.fit_square(cut(rgb), size), label
 
     return load

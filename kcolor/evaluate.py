@@ -242,9 +242,7 @@ def _mean_ab(manifest: Manifest, on_progress: Progress) -> _MeanColour:
 
     Kept in the user's cache directory.
     """
-    photos = manifest.split("train")
-    if len(photos) > MEAN_PHOTOS:
-        photos = [photos[i * len(photos) // MEAN_PHOTOS] for i in range(MEAN_PHOTOS)]
+    photos = manifest.split("train").spread(MEAN_PHOTOS)
     key = _hash_of([str(manifest.root), MEAN_SIZE, [(photo.path, photo.bytes) for photo in photos]])
     kept = platformdirs.user_cache_path("kcolor") / "mean-ab" / f"{key}.json"
     of = f"the train split of {manifest.root}"

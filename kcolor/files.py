@@ -92,6 +92,20 @@ def whole_text(path: Path) -> Iterator[TextIO]:
         raise DataError(f"{shown(path)}: cannot be written: {reason(error)}") from error
 
 
+def copy(source: Path, path: Path) -> None:
+    """Copy a file, whole or not at all.
+
+    Raises:
+        DataError: It cannot be written; `path` is as it was.
+    """
+    try:
+        with replacing(path) as temporary:
+            shutil.copyfile(source, temporary)
+            sync(temporary)
+    except OSError as error:
+        raise DataError(f"{shown(path)}: cannot be written: {reason(error)}") from error
+
+
 def digest(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal; of a folder, that of the hashes and names of the files in it."""
     if path.is_file():

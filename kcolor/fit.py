@@ -13,12 +13,12 @@ import numpy as np
 import tensorflow as tf
 from rich.console import Console
 
-from kcolor import build, callbacks, checkpoint, dataset, files, recipe, run
+from kcolor import build, callbacks, checkpoint, dataset, files, recipe, run, shards
 from kcolor.colorizer import Colorizer
 from kcolor.errors import DataError, RunError
 from kcolor.gan import ColorGAN
 from kcolor.manifest import Manifest
-from kcolor.prepare import locate
+from kcolor.prepare import locate, place
 from kcolor.recipe import Recipe
 from kcolor.run import Run
 
@@ -81,6 +81,7 @@ def fit(
         callbacks.Stopped: Ctrl-C or SIGTERM came; everything is saved.
     """
     check_splits(manifest)
+    build.source(chosen, manifest)  # shards that do not fit are told of before anything is made
     source = Colorizer.load(origin) if origin else None
     if source:
         build.check_origin(chosen, source, manifest.classes)
@@ -96,6 +97,7 @@ def fit(
             recipe_toml=chosen.dump(),
             seed=chosen.seed,
             manifest_sha256=manifest.sha256,
+            shards_sha256=build.shards_sha256(chosen),
             origin={"path": str(source.path.resolve()), "sha256": source.sha256} if source else None,
         )
         _train(chosen, manifest, started, model, console or Console())
@@ -122,7 +124,8 @@ def resume(chosen: Recipe | None, path: Path, *, console: Console | None = None)
     chosen = _settle(chosen or own, own, going, info["recipe"])
     with run.locked(going):
         _sweep(going)
-        moved = chosen.data.folder != own.data.folder
+        _check_shards(chosen, going, info.get("shards_sha256"))
+        moved = chosen.data.folder != own.data.folder and "shards_sha256" not in info
         manifest = Manifest.load(going.manifest, root=_root(chosen.data.folder) if moved else None)
         if moved:
             _check_moved(manifest)
@@ -131,7 +134,8 @@ def resume(chosen: Recipe | None, path: Path, *, console: Console | None = None)
         model = _model(chosen, manifest)
         if not _restore(model, going, console or Console()) and "from" in info:
             _start(model, _origin(going, info["from"]), manifest, console or Console())
-        manifest.save(going.manifest)
+        if moved:
+            manifest.save(going.manifest)
         files.write_text(going.recipe, chosen.dump())
         finished = int(model.critic_optimizer.iterations) >= plan(chosen, manifest).steps
         if not (finished and going.generator.exists()):
@@ -167,6 +171,20 @@ def _sweep(going: Run) -> None:
     for folder in (going.path, going.checkpoints, going.samples):
         for leftover in folder.glob(".*"):
             shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _check_shards(chosen: Recipe, going: Run, recorded: str | None) -> None:
+    """Make sure that photos are read as they were from the start: from files, or from the same shards.
+
+    Raises:
+        RunError: They would not be.
+    """
+    if build.shards_sha256(chosen) != recorded:
+        what = "is from shards, and" if recorded else "is from the photos' own files, and"
+        raise RunError(
+            f"{going.path}: the run {what} {chosen.data.folder} is something else, in another order; leave --data out, "
+            "or name the right place"
+        )
 
 
 def _check_moved(manifest: Manifest) -> None:
@@ -263,10 +281,11 @@ def _train(chosen: Recipe, manifest: Manifest, going: Run, model: ColorGAN, cons
     step = int(model.critic_optimizer.iterations)
     epoch, within = divmod(step, steps_per_epoch)
     common: dict[str, Any] = {"size": chosen.data.size, "batch_size": chosen.train.batch_size, "crop": chosen.data.crop}
-    training = build.photos(manifest, "train")
-    validation = dataset.evaluation_batches(build.photos(manifest, "val", chosen.train.validation_photos), **common)
+    photos = build.source(chosen, manifest)
+    training = photos("train")
+    validation = dataset.evaluation_batches(photos("val", chosen.train.validation_photos), **common)
     samples = dataset.evaluation_batches(
-        build.photos(manifest, "val", SAMPLES), size=chosen.data.size, batch_size=SAMPLES, crop=chosen.data.crop
+        photos("val", SAMPLES), size=chosen.data.size, batch_size=SAMPLES, crop=chosen.data.crop
     )
 
     trackers = [variable for tracker in model.train_trackers.values() for variable in tracker.variables]
@@ -283,7 +302,7 @@ def _train(chosen: Recipe, manifest: Manifest, going: Run, model: ColorGAN, cons
         batch_size=chosen.train.batch_size,
         step=step,
     )
-    with _clear_line(going, manifest, model, steps_per_epoch):
+    with _clear_line(going, chosen, manifest, model, steps_per_epoch):
         keeper = callbacks.Checkpoints(
             going,
             minutes=chosen.train.checkpoint_minutes,
@@ -346,7 +365,9 @@ def _closing(bar: callbacks.ProgressBar) -> Iterator[None]:
 
 
 @contextmanager
-def _clear_line(going: Run, manifest: Manifest, model: ColorGAN, steps_per_epoch: int) -> Iterator[None]:
+def _clear_line(
+    going: Run, chosen: Recipe, manifest: Manifest, model: ColorGAN, steps_per_epoch: int
+) -> Iterator[None]:
     """What can happen to photos, disk and memory in a long run becomes one clear line."""
     try:
         yield
@@ -355,28 +376,45 @@ def _clear_line(going: Run, manifest: Manifest, model: ColorGAN, steps_per_epoch
             f"{going.path}: out of memory; begin a new run with a lower train.batch_size or data.size"
         ) from error
     except tf.errors.OpError as error:
-        photo = _photo_at_fault(error, manifest.root)
-        if photo is None:
+        fault = _shard_at_fault(error, chosen) or _photo_at_fault(error, manifest.root)
+        if fault is None:
             raise
         # After an epoch's last step comes its validation, which a checkpoint taken now would leave out.
         if int(model.critic_optimizer.iterations) % steps_per_epoch:
             checkpoint.save(model, going.checkpoints)
         last = checkpoint.last_whole(going.checkpoints)
         saved = f"the run is saved in {last.path}" if last else "there is no checkpoint yet"
-        raise DataError(f"{photo}; {saved}; put the photo back as it was and --resume") from error
+        raise DataError(f"{fault[0]}; {saved}; {fault[1]} and --resume") from error
     except OSError as error:
         reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
         raise RunError(f"{error.filename or going.path}: {reason}; mend that and --resume") from error
 
 
-def _photo_at_fault(error: tf.errors.OpError, root: Path) -> str | None:
+def _photo_at_fault(error: tf.errors.OpError, root: Path) -> tuple[str, str] | None:
     """What an error says of the photo it met, if that is what it is about; one that is broken is not named there."""
     around = ("Graph execution error", "Detected at node", "<stack traces", "\t")
     lines = [line for line in error.message.splitlines() if line and not line.startswith(around)]
     told = lines[-1].rpartition("}} ")[2] if lines else ""
     path, _, why = told.rpartition("; ")
     if path.startswith(str(root)):
-        return f"{path}: a photo of this run cannot be read ({why})"
+        return f"{path}: a photo of this run cannot be read ({why})", _PUT_BACK
     if "Decode" in error.message:
-        return f"a photo of this run is broken ({told}), and kcolor prepare {root} says which"
+        return f"a photo of this run is broken ({told}), and kcolor prepare {root} says which", _PUT_BACK
     return None
+
+
+_PUT_BACK = "put the photo back as it was"
+
+
+def _shard_at_fault(error: tf.errors.OpError, chosen: Recipe) -> tuple[str, str] | None:
+    """What an error says of the shards it met, if the photos are in some, and what to do."""
+    folder = place(chosen.data.folder)
+    about = (shards.SUFFIX, "Decode", "record")
+    if not shards.are_in(folder) or not any(word in error.message for word in about):
+        return None
+    why = next((line for line in error.message.splitlines() if any(word in line for word in about)), "")
+    told = why.rpartition("}} ")[2].partition(" [[")[0]
+    return (
+        f"{folder}: a shard is damaged or has gone ({told.strip()})",
+        f"{shards.mending(folder, shards.load(folder))},",
+    )

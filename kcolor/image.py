@@ -39,6 +39,34 @@ def decode(data: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(rgb, (None, None, 3))
 
 
+def encode(rgb: tf.Tensor, quality: int) -> tf.Tensor:
+    """Encode a picture, as shards keep it.
+
+    Args:
+        rgb: (height, width, 3) uint8.
+        quality: Of JPEG without subsampling of the colours, 1 to 100; 0: PNG, quick rather than small.
+    """
+    if quality:
+        return tf.io.encode_jpeg(rgb, quality=quality, chroma_downsampling=False)
+    return tf.io.encode_png(rgb, compression=1)
+
+
+def decode_square(data: tf.Tensor, size: int, quality: int) -> tf.Tensor:
+    """Decode what `encode` made of a square.
+
+    Returns:
+        (size, size, 3) uint8.
+
+    Raises:
+        tf.errors.InvalidArgumentError: It is none.
+    """
+    if quality:
+        rgb = tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")
+    else:
+        rgb = tf.io.decode_png(data, channels=3)
+    return tf.ensure_shape(rgb, (size, size, 3))
+
+
 def orient(rgb: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     """Turn a picture upright by its EXIF orientation.
 

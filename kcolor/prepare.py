@@ -8,7 +8,7 @@ from pathlib import Path
 
 import platformdirs
 
-from kcolor import manifest
+from kcolor import manifest, shards
 from kcolor.errors import DataError
 from kcolor.recipe import Data
 
@@ -21,16 +21,18 @@ def prepare(data: Data, seed: int, on_progress: Callable[[int, int], None] | Non
     What is found out of each file is kept in the user's cache directory; nothing is written to the photos' folder.
 
     Args:
-        data: Where the photos are, and by which rules they are chosen. ``data.folder`` may also be a manifest, which is
-            then taken as it is.
+        data: Where the photos are, and by which rules they are chosen. ``data.folder`` may also be a manifest, or a
+            folder of shards, whose manifest is then taken as it is.
         seed: Of the split.
         on_progress: Called with the number of files surveyed so far and that of all.
 
     Raises:
-        DataError: No photos are named, there are none, or none is fit for training.
+        DataError: No photos are named, there are none, or none is fit for training; shards are not whole.
     """
     if not data.folder:
         raise DataError("no photos named; add --data DIR (or data.folder to the recipe)")
+    if shards.are_in(place(data.folder)):
+        return shards.manifest_of(place(data.folder))
     folder = locate(data.folder)
     if folder.is_file():
         return manifest.Manifest.load(folder)
@@ -63,6 +65,11 @@ def locate(folder: str) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise DataError(f"data.folder: no Python package {name} here; install it, or name another folder with --data")
     return Path(spec.submodule_search_locations[0], inside)
+
+
+def place(folder: str) -> str:
+    """As `locate`, but also of a place such as ``gs://bucket/shards``, which stays what it is."""
+    return folder if shards.is_url(folder) else str(locate(folder))
 
 
 def survey_file(folder: Path) -> Path:

@@ -16,7 +16,8 @@ import tensorflow as tf
 
 from kcolor import files, image, photo
 from kcolor.errors import DataError
-from kcolor.manifest import SPLITS, Manifest, Photo
+from kcolor.manifest import Manifest
+from kcolor.rows import SPLITS, Photo, Rows
 
 SMALLEST = 16  # pixels a side: SSIM and LPIPS need as much
 AHEAD = 16  # photos of one size that are read before they are wanted
@@ -38,13 +39,14 @@ class Pictures:
     split: str = "test"
     limit: int | None = None
 
-    def photos(self) -> list[Photo]:
+    def photos(self) -> Rows:
         """Those that are meant.
 
         Raises:
             DataError: There are none.
         """
-        found = [p for p in self.manifest.photos if p.split] if self.split == "all" else self.manifest.split(self.split)
+        rows = self.manifest.photos
+        found = rows[rows.kept] if self.split == "all" else self.manifest.split(self.split)
         if not found:
             counts = ", ".join(f"{self.manifest.counts()[name]} {name}" for name in SPLITS)
             raise DataError(
@@ -52,7 +54,7 @@ class Pictures:
             )
         if self.limit is None or self.limit >= len(found):
             return found
-        return [found[i * len(found) // self.limit] for i in range(self.limit)]
+        return found.spread(self.limit)
 
 
 class Read(NamedTuple):

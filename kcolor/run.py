@@ -130,6 +130,7 @@ def describe(
     recipe_toml: str,
     seed: int,
     manifest_sha256: str,
+    shards_sha256: str | None = None,
     origin: Mapping[str, str] | None = None,
 ) -> None:
     """Write a run's recipe, and then its word on versions, seed and data, by which it is a run.
@@ -140,6 +141,7 @@ def describe(
         recipe_toml: The recipe.
         seed: Its seed.
         manifest_sha256: Of the manifest's rows.
+        shards_sha256: Of the shards that the photos are read from, if they are.
         origin: "path" and "sha256" of the model that its generator starts from, if it does.
 
     Raises:
@@ -150,6 +152,7 @@ def describe(
         "recipe": recipe_name,
         "seed": seed,
         "manifest_sha256": manifest_sha256,
+        **({"shards_sha256": shards_sha256} if shards_sha256 else {}),
         **({"from": origin} if origin else {}),
         "kcolor": __version__,
         "python": platform.python_version(),

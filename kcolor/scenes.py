@@ -188,14 +188,12 @@ def _known(generator: keras.Model, file: Path, sha256: str, on_progress: Progres
 
 def _spread(manifest: Manifest, per_class: int) -> list[Photo]:
     """At most so many photos of each class of the train split, spread evenly over it."""
-    by_class: dict[str, list[Photo]] = defaultdict(list)
-    for photo in manifest.split("train"):
-        if photo.label:
-            by_class[photo.label].append(photo)
-    chosen = []
-    for photos in by_class.values():
-        count = min(per_class, len(photos))
-        chosen += [photos[i * len(photos) // count] for i in range(count)]
+    rows = manifest.split("train")
+    numbers, first = np.unique(rows.label, return_index=True)
+    chosen: list[Photo] = []
+    for number in numbers[np.argsort(first)].tolist():
+        if rows.labels[number]:
+            chosen += rows[rows.label == number].spread(per_class)
     return chosen
 
 

@@ -239,10 +239,11 @@ def test_a_failed_save_leaves_the_old_manifest(folder, tmp_path, monkeypatch):
     found.save(path)
     before = path.read_bytes()
 
-    def full(photo):
+    def full(file, rows):
+        file.write("path")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(manifest, "_to_row", full)
+    monkeypatch.setattr(manifest.rowfile, "write", full)
     with pytest.raises(DataError, match="No space left"):
         found.save(path)
     assert path.read_bytes() == before

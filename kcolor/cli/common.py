@@ -38,7 +38,7 @@ def default_model() -> Path:
         raise
 
 
-def quoted(path: Path) -> str:
+def quoted(path: str | Path) -> str:
     """A path as a TOML string."""
     import json
 
@@ -72,7 +72,7 @@ def tell_of(manifest: "Manifest") -> None:
     if out:
         click.echo(f"out: {', '.join(f'{count:,} {_OUT.get(reason, reason)}' for reason, count in out.items())}")
     if toned:
-        names = [photo.path for photo in manifest.photos if photo.toned]
+        names = manifest.photos.paths[manifest.photos.toned]
         shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
         click.echo(f"toned monochromes: {toned:,} ({shown}); --set data.drop_toned=true leaves them out")
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("recipe", required=False)
-@click.option("--data", "data", type=click.Path(path_type=Path), help="Folder of photos, or a manifest.")
+@click.option("--data", "data", metavar="PATH", help="Folder of photos, a manifest, or a folder of shards.")
 @changes
 @click.option("-o", "output", type=click.Path(path_type=Path), metavar="RUNDIR", help="Default runs/<recipe>-<n>.")
 @click.option(
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Show what would be trained, and train nothing.")
 def fit(
     recipe: str | None,
-    data: Path | None,
+    data: str | None,
     changes: tuple[str, ...],
     output: Path | None,
     resuming: bool,
@@ -112,6 +112,7 @@ def _dry_run(chosen: "Recipe", origin: Path | None) -> None:
         return
     tell_of(manifest)
     verb.check_splits(manifest)
+    build.source(chosen, manifest)
     plan = verb.plan(chosen, manifest)
     batch = chosen.train.batch_size
     click.echo(f"{plan.steps:,} steps: {plan.epochs} epochs of {plan.steps_per_epoch:,} batches of {batch} photos")
