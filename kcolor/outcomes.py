@@ -132,14 +132,14 @@ def entries(lines: Iterable[str | bytes]) -> Iterator[dict[str, Any]]:
             continue
 
 
-def settled(known: Mapping[str, Any] | None, made: Sequence[str], now: tuple[int, int] | None, settings: Any) -> str:
+def settled(known: Mapping[str, Any] | None, made: Sequence[Any], now: tuple[int, int] | None, settings: Any) -> str:
     """Why a photograph whose coloured files are there needs nothing done.
 
     Args:
         known: The last that was written down of it; None if nothing was.
-        made: The names of its coloured files.
+        made: The names of its coloured files, as in `known`.
         now: The stamp of the photograph as it is.
-        settings: By what it would be coloured.
+        settings: By what it would be coloured, likewise.
 
     Returns:
         The reason; "" if there is something to do.

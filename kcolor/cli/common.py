@@ -21,6 +21,17 @@ _OUT = {"format": "of a format that training does not read", "small": "too small
 changes = click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Override a key; repeatable.")
 
 
+class _Place(click.Path):
+    """A path; what has ``://`` in it, and is for `--runner`, stays a text."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As click asks for it."""
+        return value if "://" in str(value) else Path(value)
+
+
+place = _Place()
+
+
 def default_model() -> Path:
     """The newest finished run, or else a model that comes with kcolor.
 
@@ -75,6 +86,13 @@ def tell_of(manifest: "Manifest") -> None:
         names = [photo.path for photo in manifest.photos if photo.toned]
         shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
         click.echo(f"toned monochromes: {toned:,} ({shown}); --set data.drop_toned=true leaves them out")
+
+
+def of_batch(counts: dict[str, int], reasons: dict[str, int]) -> str:
+    """How many photos were coloured, skipped and why, and failed."""
+    skipped = "; ".join(f"{count} {why}" for why, count in sorted(reasons.items()))
+    told = ", ".join(f"{count:,} {status}" for status, count in counts.items() if count)
+    return (told or "nothing done") + (f" ({skipped})" if skipped else "")
 
 
 def show(what: Any) -> None:
