@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "kcolor"
 # Each module reads only from modules of the lines before its own.
 ORDER = [
     ["errors"],
-    ["files"],
+    ["files", "quiet"],
     ["photo.exif", "photo.formats", "photo.icc", "photo.sixteen", "photo.xmp"],
     ["photo.photograph", "photo.tiff"],
     ["photo.decoding"],
@@ -46,7 +46,8 @@ ORDER = [
     ["callbacks", "build"],
     ["client", "colorize", "fit", "protocols"],
     ["beam"],
-    ["beam.running", "beam.storage"],
+    ["beam.ending", "beam.running", "beam.storage"],
+    ["beam.worker"],
     ["beam.shards"],
     ["beam.find", "beam.survey"],
     ["beam.colorize"],

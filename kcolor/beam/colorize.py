@@ -11,12 +11,11 @@ import json
 import logging
 import os
 import tempfile
-import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -26,13 +25,14 @@ from apache_beam.pvalue import TaggedOutput
 from apache_beam.utils.shared import Shared
 
 from kcolor import files, jobs
-from kcolor.beam import storage
+from kcolor.beam import ending, storage
 from kcolor.beam.find import Find, Sources
 from kcolor.beam.running import Running, count, counters, measure
 from kcolor.beam.shards import Kept, dead_letter
 from kcolor.beam.storage import Name
 from kcolor.errors import DataError
 from kcolor.outcomes import COLOURED, FAILED, NAME, SKIPPED, Outcome, entries, entry, settled
+from kcolor.quiet import quiet_import
 
 if TYPE_CHECKING:
     from kcolor.colorize import Settings
@@ -260,10 +260,9 @@ class Colorize(apache_beam.PTransform):
 
 @dataclass(eq=False)
 class _Held:
-    """What a process holds: its colorizers; one batch at a time goes through them, so that memory is that of one."""
+    """What a process holds."""
 
     colorizers: "list[Colorizer]"
-    lock: threading.Lock = field(default_factory=threading.Lock)
     is_counted: bool = False
 
 
@@ -271,14 +270,15 @@ class _Colour(apache_beam.DoFn):
     def __init__(
         self, model: Model, settings: "Settings", told: Mapping[str, Any], *, overwrite: bool, threads: int
     ) -> None:
-        self._model, self._settings, self._told = model, settings, dict(told)
+        # Settings as plain values: their class is found where TensorFlow is.
+        self._model, self._settings, self._told = model, asdict(settings), dict(told)
         self._overwrite, self._threads = overwrite, threads
         self._shared = Shared()
         self._held: _Held | None = None
 
     def setup(self) -> None:
-        import tensorflow as tf
-
+        with quiet_import():
+            import tensorflow as tf
         # What Pillow finds odd in a file that it can read is of no use to who reads the output.
         warnings.filterwarnings("ignore", module="PIL")
         logging.getLogger("PIL").setLevel(logging.CRITICAL)
@@ -291,7 +291,7 @@ class _Colour(apache_beam.DoFn):
     def process(self, batch: Sequence[tuple[Name, Mapping[str, Iterable[Any]]]]) -> Iterator[Any]:
         held = self._held
         assert held is not None
-        with held.lock:
+        with ending.at_work():
             if not held.is_counted:
                 held.is_counted = True
                 count(_MODELS)
@@ -302,7 +302,7 @@ class _Colour(apache_beam.DoFn):
         self, colorizers: "list[Colorizer]", batch: Sequence[tuple[Name, Mapping[str, Iterable[Any]]]]
     ) -> Iterator[dict[str, Any]]:
         """What became of each photograph."""
-        from kcolor.colorize import colorize_files
+        from kcolor.colorize import Settings, colorize_files
 
         todo: list[tuple[str, str]] = []
         done: dict[str, bool] = {}
@@ -316,13 +316,14 @@ class _Colour(apache_beam.DoFn):
                 yield {**skipped, "source": source, "targets": made, "is_known": known is not None}
             else:
                 todo.append((source, target))
-        with tempfile.TemporaryDirectory(prefix="kcolor-") as folder, ThreadPoolExecutor(_LINKS) as links:
+        with _staging(todo) as folder, ThreadPoolExecutor(_LINKS) as links:
             brought = [links.submit(_bring, *each, Path(folder, str(i))) for i, each in enumerate(todo)]
             work: list[_Work] = []
             lost: list[dict[str, Any]] = []
 
             def near() -> Iterator[jobs.Job]:
                 for (source, _), coming in zip(todo, brought, strict=True):
+                    ending.check()
                     try:
                         work.append(coming.result())
                     except DataError as error:
@@ -332,7 +333,8 @@ class _Colour(apache_beam.DoFn):
                         yield work[-1].job
 
             sending: list[Future[dict[str, Any]]] = []
-            outcomes = colorize_files(colorizers, near(), self._settings, overwrite=self._overwrite)
+            settings = Settings(**self._settings)
+            outcomes = colorize_files(colorizers, near(), settings, overwrite=self._overwrite)
             for place, outcome in enumerate(outcomes):
                 each = work[place]
                 told = each.told(entry(outcome, self._told))
@@ -383,6 +385,13 @@ class _Work:
         made = _made(self.target, len(outcome["targets"])) if outcome["targets"] else []
         known = {"source": self.source, "targets": made, "stamp": self.stamp and list(self.stamp)}
         return {**outcome, **known, "why": named(outcome["why"]), "notes": [named(note) for note in outcome["notes"]]}
+
+
+def _staging(todo: Sequence[tuple[str, str]]) -> AbstractContextManager[str]:
+    """A folder for what lies elsewhere, if anything does."""
+    if any(storage.is_remote(name) for pair in todo for name in pair):
+        return tempfile.TemporaryDirectory(prefix="kcolor-")
+    return nullcontext("")
 
 
 def _bring(source: str, target: str, folder: Path) -> _Work:

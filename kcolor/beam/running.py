@@ -5,6 +5,9 @@ import difflib
 import io
 import os
 import re
+import shlex
+import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,10 +20,12 @@ from apache_beam.portability.api import beam_provision_api_pb2
 from apache_beam.runners.portability.fn_api_runner.fn_runner import ExtendedProvisionInfo, FnApiRunner
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
 from apache_beam.runners.runner import PipelineRunner, create_runner
+from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from kcolor.errors import KcolorError, RunError
 
 DIRECT = "direct"
+_PROCESSES = "multi_processing"
 _NAMESPACE = "kcolor"
 # What Beam calls them; any other name is taken as Beam's own.
 _BEAM = {"flink": "FlinkRunner", "spark": "SparkRunner", "dataflow": "DataflowRunner"}
@@ -44,8 +49,7 @@ class Running:
     options: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        self.pipeline_options()
-        self.runner()
+        self._runner(self.pipeline_options(), "")
 
     @property
     def is_direct(self) -> bool:
@@ -76,20 +80,8 @@ class Running:
             given = {flag.partition("=")[0] for flag in flags}
             if "--direct_num_workers" in given and "--direct_running_mode" not in given:
                 # In one process, which is what Beam would do, several are no faster than one.
-                made.view_as(DirectOptions).direct_running_mode = "multi_processing"
+                made.view_as(DirectOptions).direct_running_mode = _PROCESSES
         return made
-
-    def runner(self) -> PipelineRunner:
-        """Beam's runner."""
-        if self.is_direct:
-            # Not by Beam's name for it: under that it first tries to download another one.
-            encoded = JobServiceHandle.encode_pipeline_options(self.pipeline_options().get_all_options())
-            told = beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded)
-            return FnApiRunner(provision_info=ExtendedProvisionInfo(told))
-        try:
-            return create_runner(_BEAM.get(self.name, self.name))
-        except (ValueError, ImportError, AttributeError) as error:
-            raise RunError(f"--runner {self.name}: {' '.join(str(error).split())}") from error
 
     def run(self, build: Callable[[apache_beam.Pipeline], None]) -> Any:
         """Run a pipeline to its end.
@@ -103,22 +95,47 @@ class Running:
         Raises:
             KcolorError: A worker met with a mistake, or the runner cannot be reached.
         """
-        pipeline = apache_beam.Pipeline(runner=self.runner(), options=self.pipeline_options())
-        build(pipeline)
-        try:
-            result = pipeline.run()
-            state = result.wait_until_finish()
-        except KcolorError:
-            raise
-        except (grpc.RpcError, grpc.FutureTimeoutError, OSError) as error:
-            raise RunError(f"--runner {self.name}: cannot be reached: {_line(error)}; look at its options") from error
-        except Exception as error:
-            if found := _MISTAKE.findall(str(error)):
-                raise RunError(found[-1]) from error
-            raise
+        options = self.pipeline_options()
+        with tempfile.NamedTemporaryFile(prefix="kcolor-") as lifeline:
+            pipeline = apache_beam.Pipeline(self._runner(options, lifeline.name), options)
+            build(pipeline)
+            try:
+                result = pipeline.run()
+                state = result.wait_until_finish()
+            except KcolorError:
+                raise
+            except (grpc.RpcError, grpc.FutureTimeoutError, OSError) as error:
+                told = f"--runner {self.name}: cannot be reached: {_line(error)}; look at its options"
+                raise RunError(told) from error
+            except Exception as error:
+                if found := _MISTAKE.findall(str(error)):
+                    raise RunError(found[-1]) from error
+                raise
         if state not in (None, "DONE"):
             raise RunError(f"--runner {self.name}: the pipeline ended as {state}; run it again to go on")
         return result
+
+    def _runner(self, options: PipelineOptions, lifeline: str) -> PipelineRunner:
+        """Beam's runner.
+
+        Args:
+            options: Beam's; in place of its own processes here, those of `kcolor.beam.worker` are started.
+            lifeline: A file which those end with.
+        """
+        if not self.is_direct:
+            try:
+                return create_runner(_BEAM.get(self.name, self.name))
+            except (ValueError, ImportError, AttributeError) as error:
+                raise RunError(f"--runner {self.name}: {_line(error)}") from error
+        # Not by Beam's name for it: under that it first tries to download another one.
+        encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options())
+        told = ExtendedProvisionInfo(beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded))
+        direct = options.view_as(DirectOptions)
+        if direct.direct_running_mode != _PROCESSES:
+            return FnApiRunner(provision_info=told)
+        direct.direct_running_mode = "in_memory"  # which leaves the choice of processes alone
+        command = shlex.join([sys.executable, "-m", "kcolor.beam.worker", lifeline])
+        return FnApiRunner(SubprocessSDKEnvironment.from_command_string(f"exec {command}"), provision_info=told)
 
 
 def count(name: str, more: int = 1) -> None:

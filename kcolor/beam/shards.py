@@ -1,10 +1,11 @@
-"""JSON lines that many machines write at once: each file whole, written as the work goes on.
+"""JSON lines that many machines write at once, each to files of its own, as the work goes on.
 
 What Beam writes appears when the whole pipeline has ended, and not at all if it does not. By these files a pipeline
 that was killed goes on.
 """
 
 import json
+import os
 import tempfile
 import time
 import uuid
@@ -15,44 +16,71 @@ import apache_beam
 
 from kcolor import files
 from kcolor.beam import storage
+from kcolor.errors import DataError
 
-# A file is written after so many lines, or so many seconds.
-_LINES, _SECONDS = 1000, 30.0
+# Where nothing can be added to a file, one is written after so many lines, or so many seconds.
+_LINES, _SECONDS = 1000, 60.0
 
 
 class Kept(apache_beam.DoFn):
-    """Writes down each element, a line, and passes it on.
+    """Writes down each element, a line, and passes it on; a bundle that Beam runs again is written again.
 
-    A bundle that Beam runs again is written again.
+    On a disk lines are added one by one, so that a kill leaves a whole line or none. Elsewhere a file is written whole.
 
     Args:
         folder: Where to.
         prefix: What the names of the files begin with.
-        seconds: After which what there is becomes a file.
     """
 
-    def __init__(self, folder: str, prefix: str, seconds: float = _SECONDS) -> None:
-        self._folder, self._prefix, self._seconds = folder, prefix, seconds
-        self._lines: list[str] = []
+    def __init__(self, folder: str, prefix: str) -> None:
+        self._folder, self._prefix = folder, prefix
+        self._descriptor: int | None = None
+        self._waiting: list[str] = []
         self._since = 0.0
 
     def process(self, element: str) -> Iterator[str]:
-        """Write it down with those before it."""
-        if not self._lines:
-            self._since = time.monotonic()
-        self._lines.append(f"{element}\n")
-        if len(self._lines) >= _LINES or time.monotonic() - self._since > self._seconds:
-            self._write()
+        """Write it down.
+
+        Raises:
+            DataError: It cannot be written.
+        """
+        if not storage.is_remote(self._folder):
+            self._add(f"{element}\n")
+        else:
+            if not self._waiting:
+                self._since = time.monotonic()
+            self._waiting.append(f"{element}\n")
+            if len(self._waiting) >= _LINES or time.monotonic() - self._since > _SECONDS:
+                self._write()
         yield element
 
     def finish_bundle(self) -> None:
-        """Write down the rest."""
-        if self._lines:
+        """Write down what is not yet."""
+        if self._waiting:
             self._write()
 
+    def teardown(self) -> None:
+        """Close the file."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _add(self, line: str) -> None:
+        name = self._name()
+        try:
+            if self._descriptor is None:
+                Path(name).parent.mkdir(parents=True, exist_ok=True)
+                self._descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+            os.write(self._descriptor, line.encode())
+        except OSError as error:
+            raise DataError(f"{files.shown(name)}: cannot be written: {files.reason(error)}") from error
+
     def _write(self) -> None:
-        write(storage.join(self._folder, f"{self._prefix}{uuid.uuid4().hex}.jsonl"), "".join(self._lines))
-        self._lines = []
+        write(self._name(), "".join(self._waiting))
+        self._waiting = []
+
+    def _name(self) -> str:
+        return storage.join(self._folder, f"{self._prefix}{uuid.uuid4().hex}.jsonl")
 
 
 def dead_letter(source: str, why: str) -> str:

@@ -13,9 +13,10 @@ from kcolor.beam.colorize import Model, Tally
 from kcolor.beam.colorize import colorize as verb
 from kcolor.beam.find import Sources
 from kcolor.beam.running import Running
-from kcolor.cli.common import default_model, of_batch, quiet_import
+from kcolor.cli.common import default_model, of_batch, told_to_end
 from kcolor.errors import DataError, KcolorError
 from kcolor.outcomes import FAILED
+from kcolor.quiet import quiet_import
 
 
 def colorize_archive(
@@ -47,16 +48,21 @@ def colorize_archive(
     identity = chosen.load()[0].sha256  # what is wrong with it is told here, and not by every worker
     click.echo(f"model: {model or chosen.path}", err=True)
     settings["max_pixels"] = settings["max_pixels"] or photo.MAX_PIXELS
-    tally = verb(
-        sources,
-        target,
-        chosen,
-        Settings(**settings),
-        {**told, "model": identity},
-        where=where,
-        overwrite=overwrite,
-        threads=threads or _threads(where),
-    )
+    try:
+        with told_to_end():
+            tally = verb(
+                sources,
+                target,
+                chosen,
+                Settings(**settings),
+                {**told, "model": identity},
+                where=where,
+                overwrite=overwrite,
+                threads=threads or _threads(where),
+            )
+    except KeyboardInterrupt:
+        click.echo("kcolor: stopped; run it again to go on", err=True)
+        raise
     _tell(tally)
 
 

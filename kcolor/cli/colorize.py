@@ -2,20 +2,18 @@
 
 import math
 import os
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from kcolor.cli.common import default_model, of_batch, place, quiet_import
+from kcolor.cli.common import default_model, of_batch, place, told_to_end
 from kcolor.cli.progress import phases, rate
 from kcolor.cli.runner import runner, running
 from kcolor.errors import KcolorError
+from kcolor.quiet import quiet_import
 
 if TYPE_CHECKING:
     from kcolor.colorize import Settings
@@ -214,16 +212,6 @@ def _check_colorize(
         raise click.UsageError("--seed: only --variants are drawn by chance; say how many")
 
 
-@contextmanager
-def _told_to_end() -> Iterator[None]:
-    """Whoever asks the process to end is as one who presses Ctrl-C: nothing half-written is left behind."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def _colorize_stream(colorizer: "Colorizer", settings: "Settings") -> None:
     """Colour standard input to standard output.
 
@@ -271,7 +259,7 @@ def _colorize_batch(
     reasons: dict[str, int] = {}
     failed: list[str] = []
     seen: list[Any] = []
-    with Outcomes(record, told) as outcomes, rate(len(work)) as step, _told_to_end():
+    with Outcomes(record, told) as outcomes, rate(len(work)) as step, told_to_end():
         on_picture = seen.append if grid else None
         made = verb.colorize_files(
             colorizers, work, settings, outcomes=outcomes, overwrite=overwrite, on_picture=on_picture

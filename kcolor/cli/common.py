@@ -1,7 +1,6 @@
-"""What several commands share: loading TensorFlow quietly, the photos of a run, tables."""
+"""What several commands share: the photos of a run, paths, tables."""
 
-import os
-import sys
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -106,20 +105,10 @@ def show(what: Any) -> None:
 
 
 @contextmanager
-def quiet_import() -> Iterator[None]:
-    """Keep off the terminal what TensorFlow prints while it loads and looks for GPUs, whatever the log level."""
-    if "tensorflow" in sys.modules:
-        yield
-        return
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "w") as nowhere:  # noqa: PTH123
-        os.dup2(nowhere.fileno(), 2)
+def told_to_end() -> Iterator[None]:
+    """Whoever asks the process to end is as one who presses Ctrl-C: nothing half-written is left behind."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        import tensorflow
-
-        tensorflow.config.list_physical_devices()
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        signal.signal(signal.SIGTERM, before)
