@@ -149,18 +149,15 @@ def find(source: str, output: str) -> Iterator[tuple[str, str]]:
         yield from ((str(path), str(place)) for path, place in jobs.find(Path(source), folder))
         return
     fixed = source[: min((source.index(sign) for sign in "*?[" if sign in source), default=len(source))]
-    root = source if fixed == source else fixed.rpartition("/")[0]
-    made = output.rstrip("/") + "/"
-    found = False
-    for known in _matching(source):
-        found = True
-        place = known.path.removeprefix(root.rstrip("/") + "/")
-        yield known.path, PurePosixPath(known.path).name if place == known.path else place
-    if not found and fixed == source:
-        for known in _matching(join(source, "**")):
-            inside = made != join(source, "") and known.path.startswith(made)
-            if not inside and PurePosixPath(known.path).suffix.lower() in photo.SUFFIXES:
-                yield known.path, known.path.removeprefix(join(source, ""))
+    # Folders are parts of names: one is there if something is in it.
+    within = _matching(join(source, "**")) if fixed == source else []
+    root = join(source if within else fixed.rpartition("/")[0], "")
+    made = join(output, "")
+    for known in within or _matching(source):
+        if made != root and known.path.startswith(made):
+            continue
+        if fixed == known.path or PurePosixPath(known.path).suffix.lower() in photo.SUFFIXES:
+            yield known.path, known.path.removeprefix(root)
 
 
 def inside(folder: str, pattern: str) -> list[str]:
