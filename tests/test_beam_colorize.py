@@ -138,10 +138,11 @@ def test_stopped_twice_and_run_again(tiny_model, folder):
     fill(folder, [f"{i:03}.png" for i in range(250)])
     out = folder.parent / "out"
     command = [sys.executable, "-c", HEARING, "colorize", folder, "-o", out, "--model", tiny_model]
-    command += ["--runner", "direct", "--runner-option", "direct_num_workers=2"]
+    command += ["--runner", "direct", "--runner-option"]
     made: dict[Path, int] = {}
-    for stop in (signal.SIGTERM, signal.SIGKILL):
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    for stop, workers in ((signal.SIGKILL, 2), (signal.SIGTERM, 1)):
+        order = [*command, f"direct_num_workers={workers}"]
+        process = subprocess.Popen(order, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
         deadline = time.monotonic() + 100
         while len(list(out.glob("*.png"))) < len(made) + 20:
             assert process.poll() is None and time.monotonic() < deadline

@@ -39,9 +39,12 @@ def test_the_survey_is_the_one_without(photos, tmp_path):
 def test_only_what_is_new_is_examined(photos, tmp_path, monkeypatch):
     seen: list[str] = []
     examine = survey.examine
-    monkeypatch.setattr(
-        survey, "examine", lambda folder, chunk: [seen.append(c.path) for c in chunk] and examine(folder, chunk)
-    )
+
+    def telling(folder, chunk):
+        seen.extend(candidate.path for candidate in chunk)
+        return examine(folder, chunk)
+
+    monkeypatch.setattr(survey, "examine", telling)
     for expected in (73, 73):
         survey.survey(photos, tmp_path / "survey.jsonl", examiner=examiner(Running("direct")))
         assert len(seen) == expected

@@ -77,10 +77,10 @@ class Running:
             raise RunError(f"--runner-option: {told[-1].partition('error: ')[2] or told[-1]}") from error
         if self.is_direct:
             _check_known(flags)
-            given = {flag.partition("=")[0] for flag in flags}
-            if "--direct_num_workers" in given and "--direct_running_mode" not in given:
+            direct = made.view_as(DirectOptions)
+            if direct.direct_num_workers != 1 and not any(flag.startswith("--direct_running_mode=") for flag in flags):
                 # In one process, which is what Beam would do, several are no faster than one.
-                made.view_as(DirectOptions).direct_running_mode = _PROCESSES
+                direct.direct_running_mode = _PROCESSES
         return made
 
     def run(self, build: Callable[[apache_beam.Pipeline], None]) -> Any:
