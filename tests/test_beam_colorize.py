@@ -173,6 +173,8 @@ def test_files_folders_patterns(tiny_model, folder):
     run(tiny_model, [folder / "deep/**/*.jpg", folder / "a.png"], out)
     assert sorted(content(out)) == ["a.png", "er/b.jpg"]
     assert run(tiny_model, folder, out).counts["coloured"] == 3  # and not what lies in the output
+    assert run(tiny_model, [folder / "deep", folder / "deep/er"], folder / "two").counts["coloured"] == 5
+    assert sorted(content(folder / "two")) == ["b.jpg", "c.png", "d.png", "er/b.jpg", "er/d.png"]
     assert sorted(content(out)) == ["a.png", "deep/c.png", "deep/er/b.jpg", "deep/er/d.png", "er/b.jpg"]
 
 

@@ -9,7 +9,7 @@ pytest.importorskip("apache_beam")
 from kcolor import survey
 from kcolor.beam.running import Running
 from kcolor.beam.survey import examiner
-from kcolor.errors import DataError
+from kcolor.errors import DataError, RunError
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_what_was_found_before_an_end_is_kept(photos, tmp_path, monkeypatch):
         return examine(folder, chunk)
 
     monkeypatch.setattr(survey, "examine", failing)
-    with pytest.raises(DataError, match="enough"):
+    with pytest.raises(RunError, match=r"^enough$"):
         survey.survey(photos, tmp_path / "survey.jsonl", examiner=examiner(Running("direct")))
     found = survey.survey(photos, tmp_path / "survey.jsonl", examiner=examiner(Running("direct")))
     assert sum(calls[3:]) == 73 - 2 * survey.CHUNK

@@ -73,13 +73,8 @@ class Model:
         """
         from kcolor import colorizer as loading
 
-        if storage.is_remote(self.path):
-            with tempfile.TemporaryDirectory() as folder:
-                here = Path(folder, PurePosixPath(self.path).name)
-                storage.fetch(self.path, here)
-                loaded = loading.Colorizer.load(here)
-        else:
-            loaded = loading.Colorizer.load(self.path)
+        with storage.near(self.path) as path:
+            loaded = loading.Colorizer.load(path)
         if self.scene:
             loaded = loading.with_scene(loaded, self.scene)
         if not self.variants:
@@ -307,15 +302,16 @@ class _Colour(apache_beam.DoFn):
         todo: list[tuple[str, str]] = []
         done: dict[str, bool] = {}
         for packed, joined in batch:
-            source, target = storage.unpacked(packed), storage.unpacked(next(iter(joined["targets"])))
+            source = storage.unpacked(packed)
             known = max(joined["known"], key=lambda each: each["at"], default=None)
             done[source] = known is not None
-            made = _made(target, len(colorizers))
-            if not self._overwrite and (why := self._why_done(source, made, known)):
-                skipped = entry(Outcome(Path(source), SKIPPED, why=why), self._told)
-                yield {**skipped, "source": source, "targets": made, "is_known": known is not None}
-            else:
-                todo.append((source, target))
+            for target in map(storage.unpacked, joined["targets"]):
+                made = _made(target, len(colorizers))
+                if not self._overwrite and (why := self._why_done(source, made, known)):
+                    skipped = entry(Outcome(Path(source), SKIPPED, why=why), self._told)
+                    yield {**skipped, "source": source, "targets": made, "is_known": known is not None}
+                else:
+                    todo.append((source, target))
         with _staging(todo) as folder, ThreadPoolExecutor(_LINKS) as links:
             brought = [links.submit(_bring, *each, Path(folder, str(i))) for i, each in enumerate(todo)]
             work: list[_Work] = []

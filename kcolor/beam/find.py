@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,10 @@ class _Find(apache_beam.DoFn):
             none = True
             for name, place in self._listed(source) if kind == "listed" else storage.find(source, self._output):
                 none = False
+                if not place:
+                    below = f"does not lie below {files.shown(self._root)}; say --root"
+                    yield _refused(name, f"{files.shown(name)}: {below}")
+                    continue
                 target = storage.join(self._output, jobs.named(Path(place), self._format))
                 yield storage.packed(storage.real(name)), None
                 yield storage.packed(storage.real(target)), (storage.packed(name), storage.packed(target))
@@ -89,20 +94,19 @@ class _Find(apache_beam.DoFn):
             yield _refused(source, str(error))
 
     def _listed(self, source: str) -> Iterator[tuple[str, str]]:
-        """The photographs of a manifest, those that are out of training too, or of a list."""
+        """The photographs of a manifest, also those that are out of training, or of a list; no place where not below."""
         names = storage.lines(source)
         first = next(names, b"")
-        if first.decode(errors="replace").startswith(MANIFEST_MARK):
-            manifest = Manifest.load(Path(source))
+        if first.startswith(MANIFEST_MARK.encode()):
+            with storage.near(source) as path:
+                manifest = Manifest.load(path)
             yield from ((str(manifest.root / row.path), row.path) for row in manifest.photos)
             return
-        for line in (first, *names):
-            if name := line.decode(errors="surrogateescape").strip():
+        root = self._root.rstrip("/") + "/"
+        for name in map(storage.unpacked, chain([first], names)):
+            if name.strip():
                 whole = name if storage.is_remote(name) else storage.join(self._root, name)
-                place = whole.removeprefix(storage.join(self._root, "").rstrip("/") + "/")
-                if place == whole:
-                    raise DataError(f"{files.shown(name)}: does not lie below {files.shown(self._root)}; say --root")
-                yield whole, place
+                yield whole, whole.removeprefix(root) if whole.startswith(root) else ""
 
 
 class _Apart(apache_beam.DoFn):

@@ -30,7 +30,9 @@ _NAMESPACE = "kcolor"
 # What Beam calls them; any other name is taken as Beam's own.
 _BEAM = {"flink": "FlinkRunner", "spark": "SparkRunner", "dataflow": "DataflowRunner"}
 # A mistake as it is told inside of what a worker's process says of its end.
-_MISTAKE = re.compile(r"kcolor\.errors\.\w+: ([^\n]*?)(?: \[while running [^\n]*)?$", re.MULTILINE)
+_MISTAKE = re.compile(r"kcolor\.errors\.\w+: ([^\n]*)")
+# What Beam adds to it.
+_WHERE = re.compile(r" \[while running [^\n]*")
 
 
 @dataclass(frozen=True)
@@ -102,14 +104,14 @@ class Running:
             try:
                 result = pipeline.run()
                 state = result.wait_until_finish()
-            except KcolorError:
-                raise
-            except (grpc.RpcError, grpc.FutureTimeoutError, OSError) as error:
+            except KcolorError as error:
+                raise RunError(_WHERE.sub("", str(error))) from error
+            except (grpc.RpcError, grpc.FutureTimeoutError, ConnectionError) as error:
                 told = f"--runner {self.name}: cannot be reached: {_line(error)}; look at its options"
                 raise RunError(told) from error
             except Exception as error:
                 if found := _MISTAKE.findall(str(error)):
-                    raise RunError(found[-1]) from error
+                    raise RunError(_WHERE.sub("", found[-1])) from error
                 raise
         if state not in (None, "DONE"):
             raise RunError(f"--runner {self.name}: the pipeline ended as {state}; run it again to go on")

@@ -7,9 +7,10 @@ Beam has them.
 import mimetypes
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -97,6 +98,22 @@ def fetch(name: str, path: Path) -> None:
             shutil.copyfileobj(far, near, 1 << 20)
     except Exception as error:  # each file system has its own
         raise DataError(f"{files.shown(name)}: cannot be read: {files.reason(error)}") from error
+
+
+@contextmanager
+def near(name: str) -> Iterator[Path]:
+    """A file on the disk, under its own name: it may be there already.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    if not is_remote(name):
+        yield Path(name)
+        return
+    with tempfile.TemporaryDirectory(prefix="kcolor-") as folder:
+        path = Path(folder, PurePosixPath(name).name)
+        fetch(name, path)
+        yield path
 
 
 def put(path: Path, name: str) -> None:
