@@ -51,8 +51,13 @@ def test_what_only_a_job_server_knows_is_passed_on():
 
 def test_a_runner_that_is_not_there():
     options = ("job_endpoint=localhost:1", "environment_type=LOOPBACK", "job_server_timeout=1")
-    with pytest.raises(RunError, match=r"^--runner PortableRunner: cannot be reached: [^\n]*$"):
+    with pytest.raises(RunError, match=r"^--runner PortableRunner: [^\n]+$"):
         Running("PortableRunner", options).run(lambda pipeline: pipeline | apache_beam.Create([1]))
+
+
+def test_a_runner_that_lacks_an_option():
+    with pytest.raises(RunError, match=r"^--runner dataflow: [^\n]*Missing required option: project"):
+        Running("dataflow").run(lambda pipeline: pipeline | apache_beam.Create([1]))
 
 
 def test_a_fault_of_ours_is_not_told_as_a_mistake():

@@ -94,7 +94,7 @@ class _Find(apache_beam.DoFn):
             yield _refused(source, str(error))
 
     def _listed(self, source: str) -> Iterator[tuple[str, str]]:
-        """The photographs of a manifest, also those that are out of training, or of a list; no place where not below."""
+        """The photographs of a manifest, those that are out of training too, or of a list; no place: not below."""
         names = storage.lines(source)
         first = next(names, b"")
         if first.startswith(MANIFEST_MARK.encode()):

@@ -95,7 +95,7 @@ class Running:
             Beam's result, which has the counters.
 
         Raises:
-            KcolorError: A worker met with a mistake, or the runner cannot be reached.
+            KcolorError: A worker met with a mistake, or the runner, elsewhere, has not come to the end.
         """
         options = self.pipeline_options()
         with tempfile.NamedTemporaryFile(prefix="kcolor-") as lifeline:
@@ -106,13 +106,13 @@ class Running:
                 state = result.wait_until_finish()
             except KcolorError as error:
                 raise RunError(_WHERE.sub("", str(error))) from error
-            except (grpc.RpcError, grpc.FutureTimeoutError, ConnectionError) as error:
-                told = f"--runner {self.name}: cannot be reached: {_line(error)}; look at its options"
-                raise RunError(told) from error
             except Exception as error:
                 if found := _MISTAKE.findall(str(error)):
                     raise RunError(_WHERE.sub("", found[-1])) from error
-                raise
+                if self.is_direct:
+                    raise
+                # It was not reached, lacks an option, or tells of a fault that its own log has at length.
+                raise RunError(f"--runner {self.name}: {_line(error)}") from error
         if state not in (None, "DONE"):
             raise RunError(f"--runner {self.name}: the pipeline ended as {state}; run it again to go on")
         return result
