@@ -55,11 +55,6 @@ def test_a_runner_that_is_not_there():
         Running("PortableRunner", options).run(lambda pipeline: pipeline | apache_beam.Create([1]))
 
 
-def test_a_runner_that_lacks_an_option():
-    with pytest.raises(RunError, match=r"^--runner dataflow: [^\n]*Missing required option: project"):
-        Running("dataflow").run(lambda pipeline: pipeline | apache_beam.Create([1]))
-
-
 def test_a_fault_of_ours_is_not_told_as_a_mistake():
     with pytest.raises(ZeroDivisionError):
         Running("direct").run(lambda pipeline: pipeline | apache_beam.Create([0]) | apache_beam.Map(lambda i: 1 / i))

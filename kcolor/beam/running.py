@@ -99,9 +99,9 @@ class Running:
         """
         options = self.pipeline_options()
         with tempfile.NamedTemporaryFile(prefix="kcolor-") as lifeline:
-            pipeline = apache_beam.Pipeline(self._runner(options, lifeline.name), options)
-            build(pipeline)
             try:
+                pipeline = apache_beam.Pipeline(self._runner(options, lifeline.name), options)
+                build(pipeline)
                 result = pipeline.run()
                 state = result.wait_until_finish()
             except KcolorError as error:
