@@ -109,6 +109,8 @@ class Running:
             except Exception as error:
                 if found := _MISTAKE.findall(str(error)):
                     raise RunError(_WHERE.sub("", found[-1])) from error
+                if self.is_direct and "KeyboardInterrupt" in str(error):
+                    raise KeyboardInterrupt from error  # which Beam makes an error of, where it works in this process
                 if self.is_direct:
                     raise
                 # It was not reached, lacks an option, or tells of a fault that its own log has at length.

@@ -42,6 +42,8 @@ def running(name: str, options: tuple[str, ...]) -> "Running":
     from kcolor.beam.running import Running
 
     where = Running(name, options)
-    if not where.is_direct:
+    if where.is_direct:
+        logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # what goes wrong is raised as well
+    else:
         logging.getLogger().setLevel(logging.INFO)
     return where
