@@ -3,9 +3,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+BEAM := .venv-beam
 RUN := runs/quickstart
 
-.PHONY: quickstart test bench web lint clean
+.PHONY: quickstart test test-beam bench web lint clean
 
 # Made anew when what is to be installed changes.
 $(VENV)/.installed: pyproject.toml
@@ -31,11 +32,25 @@ quickstart: $(VENV)/.installed
 # The tests of the page are passed over where there is no npm to bring LiteRT.js.
 test: $(VENV)/.installed lint $(if $(shell command -v npm),web)
 	$(BIN)/python -m pytest --junitxml=.pytest_cache/junit.xml
+	$(MAKE) test-beam
 
 # Ratios into benchmarks/results and docs/performance.md: a quarter of an hour on two cores with nothing else running.
 # make bench DATA=photos measures with one's own photographs; TORCH=PYTHON, a Python that has PyTorch, beside it.
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks $(addprefix --data ,$(DATA)) $(addprefix --torch ,$(TORCH))
+
+# Apache Beam holds some packages back, and so has an environment of its own, which takes all others from the first one.
+$(BEAM)/.installed: $(VENV)/.installed
+	rm -rf $(BEAM)
+	$(BIN)/python -m venv $(BEAM)
+	$(BIN)/python -c 'import site; print(site.getsitepackages()[0])' \
+	    > "$$($(BEAM)/bin/python -c 'import site; print(site.getsitepackages()[0])')/above.pth"
+	$(BEAM)/bin/python -m pip install --quiet --editable '.[beam]'
+	touch $@
+
+test-beam: $(BEAM)/.installed
+	$(BEAM)/bin/python -c 'import apache_beam'
+	$(BEAM)/bin/python -m pytest tests/test_beam_*.py
 
 # What runs networks in browsers, for kcolor export --web and kcolor serve; and the check of the page's types.
 web: kcolor/web/runtime/VERSION
@@ -51,4 +66,4 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache web/node_modules kcolor/web/runtime
+	rm -rf $(VENV) $(BEAM) .pytest_cache .mypy_cache .ruff_cache web/node_modules kcolor/web/runtime

@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,24 +61,31 @@ def gather(sources: Sequence[Path], output: Path | None) -> list[tuple[Path, Pat
     """
     found: list[tuple[Path, Path]] = []
     for source in sources:
-        if source.is_dir():
-            places = sorted(Path(candidate.path) for candidate in candidates(source))
-            root, made = source.resolve(), output.resolve() if output else None
-            if made and made != root and made.is_relative_to(root):
-                places = [place for place in places if not (root / place).is_relative_to(made)]
-            if not places:
-                raise DataError(f"{files.shown(source)}: no photographs in this folder; name another")
-            found += [(source / place, place) for place in places]
-        elif source.exists() or source.is_symlink():
-            found.append((source, Path(source.name)))
+        if inside := sorted(find(source, output)):
+            found += inside
+        elif source.is_dir():
+            raise DataError(f"{files.shown(source)}: no photographs in this folder; name another")
         else:
-            matching = sorted(glob.glob(str(source), recursive=True)) if glob.has_magic(str(source)) else []  # noqa: PTH207
-            photographs = [Path(name) for name in matching if Path(name).suffix.lower() in photo.SUFFIXES]
-            if not photographs:
-                raise DataError(f"{files.shown(source)}: no such file or folder; look at the name")
-            root = _fixed(source)
-            found += [(path, path.relative_to(root)) for path in photographs]
+            raise DataError(f"{files.shown(source)}: no such file or folder; look at the name")
     return found
+
+
+def find(source: Path, output: Path | None) -> Iterator[tuple[Path, Path]]:
+    """As `gather`, of one source: one after the other, in no order, and none where there are none."""
+    if source.is_dir():
+        root, made = source.resolve(), output.resolve() if output else None
+        inside = made if made and made != root and made.is_relative_to(root) else None
+        for candidate in candidates(source):
+            place = Path(candidate.path)
+            if not inside or not (root / place).is_relative_to(inside):
+                yield source / place, place
+    elif source.exists() or source.is_symlink():
+        yield source, Path(source.name)
+    elif glob.has_magic(str(source)):
+        root = _fixed(source)
+        for name in glob.iglob(str(source), recursive=True):  # noqa: PTH207
+            if Path(name).suffix.lower() in photo.SUFFIXES:
+                yield Path(name), Path(name).relative_to(root)
 
 
 def pair(photographs: Sequence[tuple[Path, Path]], folder: Path, format: str | None = None) -> list[Job]:
@@ -95,20 +102,38 @@ def pair(photographs: Sequence[tuple[Path, Path]], folder: Path, format: str | N
     originals = {_real(source) for source, _ in photographs}
     owners: dict[Path, Path] = {}
     for source, place in photographs:
-        if format:
-            place = place.with_suffix(SUFFIX[format])  # noqa: PLW2901
-        target = folder / (place if place.suffix.lower() in photo.WRITTEN else place.with_suffix(".png"))
+        target = folder / named(place, format)
         if target in owners:
             if _real(owners[target]) == _real(source):
                 continue
-            both = f"{files.shown(source)} and {files.shown(owners[target])}"
-            raise DataError(f"{both} would both become {files.shown(target)}; colour them apart (-o)")
+            raise DataError(of_one_name(source, owners[target], target))
         if _real(target) in originals:
-            raise DataError(
-                f"{files.shown(target)}: would be written over; name another folder with -o, or say --in-place"
-            )
+            raise DataError(over_an_original(target))
         owners[target] = source
     return [Job(source, target) for target, source in owners.items()]
+
+
+def named(place: Path, format: str | None = None) -> Path:
+    """What a coloured photograph is called: as the photograph, but for a suffix that says its format.
+
+    Args:
+        place: The photograph's own name, or its path below a folder.
+        format: As for `pair`.
+    """
+    if format:
+        return place.with_suffix(SUFFIX[format])
+    return place if place.suffix.lower() in photo.WRITTEN else place.with_suffix(".png")
+
+
+def of_one_name(one: str | Path, other: str | Path, target: str | Path) -> str:
+    """What is said of two photographs that would become one file."""
+    both = f"{files.shown(one)} and {files.shown(other)}"
+    return f"{both} would both become {files.shown(target)}; colour them apart (-o)"
+
+
+def over_an_original(target: str | Path) -> str:
+    """What is said of a photograph that another would be written over."""
+    return f"{files.shown(target)}: would be written over; name another folder with -o, or say --in-place"
 
 
 def in_place(photographs: Sequence[tuple[Path, Path]]) -> list[Job]:

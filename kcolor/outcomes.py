@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -91,16 +91,9 @@ class Outcomes:
         """
         if outcome.status == SKIPPED and _named(outcome.source) in self._known:
             return
-        line = {
-            **asdict(outcome),
-            "source": _named(outcome.source),
-            "targets": [_named(target) for target in outcome.targets],
-            "settings": dict(self.settings),
-            "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
         try:
             # In one write, so that a kill leaves a whole line or none, and two processes do not mix theirs.
-            os.write(self._descriptor, (json.dumps(line) + "\n").encode())
+            os.write(self._descriptor, (json.dumps(entry(outcome, self.settings)) + "\n").encode())
         except OSError as error:
             raise DataError(f"{files.shown(self.path)}: cannot be written: {files.reason(error)}") from error
 
@@ -113,16 +106,53 @@ class Outcomes:
         # A photograph that was coloured in place says so itself.
         if source in targets or not all(os.path.lexists(target) for target in targets):
             return ""
-        entry = self._known.get(_named(source))
-        if entry is not None and entry["status"] == FAILED:
-            return ""
-        if entry is None or entry["status"] != COLOURED or entry["targets"] != [_named(target) for target in targets]:
-            return "already there; --overwrite colours it anew"
-        if entry["stamp"] != list(stamp(source) or ()):
-            return ""
-        if entry["settings"] != dict(self.settings):
-            return "coloured before, with other settings; --overwrite colours it anew"
-        return "coloured before"
+        made = [_named(target) for target in targets]
+        return settled(self._known.get(_named(source)), made, stamp(source), dict(self.settings))
+
+
+def entry(outcome: Outcome, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """An outcome as it is written down."""
+    return {
+        **asdict(outcome),
+        "source": _named(outcome.source),
+        "targets": [_named(target) for target in outcome.targets],
+        "settings": dict(settings),
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def entries(lines: Iterable[str | bytes]) -> Iterator[dict[str, Any]]:
+    """What was written down; a line that was cut off is passed over."""
+    for line in lines:
+        try:
+            known = json.loads(line)
+            if {"source", "status", "targets", "stamp", "settings"} <= known.keys():
+                yield known
+        except (ValueError, AttributeError):
+            continue
+
+
+def settled(known: Mapping[str, Any] | None, made: Sequence[Any], now: tuple[int, int] | None, settings: Any) -> str:
+    """Why a photograph whose coloured files are there needs nothing done.
+
+    Args:
+        known: The last that was written down of it; None if nothing was.
+        made: The names of its coloured files, as in `known`.
+        now: The stamp of the photograph as it is.
+        settings: By what it would be coloured, likewise.
+
+    Returns:
+        The reason; "" if there is something to do.
+    """
+    if known is not None and known["status"] == FAILED:
+        return ""
+    if known is None or known["status"] != COLOURED or known["targets"] != list(made):
+        return "already there; --overwrite colours it anew"
+    if known["stamp"] != list(now or ()):
+        return ""
+    if known["settings"] != settings:
+        return "coloured before, with other settings; --overwrite colours it anew"
+    return "coloured before"
 
 
 def _lock(descriptor: int, path: Path) -> None:
@@ -160,17 +190,10 @@ def stamp(source: Path) -> tuple[int, int] | None:
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
     """The last line on each photograph."""
-    known = {}
-    if path.exists():
-        with path.open("rb") as file:
-            for line in file:
-                try:
-                    entry = json.loads(line)
-                    if {"source", "status", "targets", "stamp", "settings"} <= entry.keys():
-                        known[entry["source"]] = entry
-                except (ValueError, AttributeError):
-                    continue
-    return known
+    if not path.exists():
+        return {}
+    with path.open("rb") as file:
+        return {known["source"]: known for known in entries(file)}
 
 
 def _is_cut_off(path: Path) -> bool:

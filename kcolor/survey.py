@@ -100,12 +100,17 @@ class Candidate(NamedTuple):
     mtime_ns: int
 
 
+# Facts on all of the candidates in a folder, so many at a time, in any order.
+Examiner = Callable[[Path, Sequence[Candidate]], Generator[list[Facts], None, None]]
+
+
 def survey(
     folder: Path,
     survey_file: Path,
     *,
     include: Sequence[str] = (),
     workers: int | None = None,
+    examiner: Examiner | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[Facts]:
     """Facts on every picture in a folder; only files that are new or changed since the last survey are decoded.
@@ -115,6 +120,7 @@ def survey(
         survey_file: JSON lines, a line a file, added to as the survey goes on, so that it can be stopped at any time.
         include: Patterns for relative paths; all pictures when empty.
         workers: Processes that decode; all processors when None.
+        examiner: Who decodes, in place of these processes.
         on_progress: Called with the number of files surveyed and the number of all.
 
     Returns:
@@ -133,7 +139,8 @@ def survey(
     report = on_progress or (lambda done, total: None)
     report(done, len(wanted))
     if todo:
-        with _appended(survey_file, anew=lines == 0) as file, closing(_examine_all(folder, todo, workers)) as chunks:
+        found = examiner(folder, todo) if examiner else _examine_all(folder, todo, workers)
+        with _appended(survey_file, anew=lines == 0) as file, closing(found) as chunks:
             for chunk in chunks:
                 file.writelines(json.dumps(facts) + "\n" for facts in chunk)
                 file.flush()
@@ -249,7 +256,7 @@ def _examine_all(folder: Path, todo: Sequence[Candidate], workers: int | None) -
     chunks = (todo[start : start + CHUNK] for start in range(0, len(todo), CHUNK))
     if workers == 1 or len(todo) < PARALLEL_FROM:
         for chunk in chunks:
-            yield _examine_chunk(folder, chunk)
+            yield examine(folder, chunk)
         return
     # Spawned, not forked: the caller may have started TensorFlow, whose threads do not survive a fork.
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
@@ -257,7 +264,7 @@ def _examine_all(folder: Path, todo: Sequence[Candidate], workers: int | None) -
     try:
         while True:
             room = CHUNKS_IN_FLIGHT * workers - len(running)
-            running |= {pool.submit(_examine_chunk, folder, chunk) for chunk in islice(chunks, room)}
+            running |= {pool.submit(examine, folder, chunk) for chunk in islice(chunks, room)}
             if not running:
                 return
             finished, running = wait(running, return_when=FIRST_COMPLETED)
@@ -286,7 +293,8 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _examine_chunk(folder: Path, chunk: Sequence[Candidate]) -> list[Facts]:
+def examine(folder: Path, chunk: Sequence[Candidate]) -> list[Facts]:
+    """Facts on some of the pictures in a folder, in this process."""
     return [_examine(folder, candidate) for candidate in chunk]
 
 

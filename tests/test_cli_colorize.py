@@ -279,3 +279,11 @@ def test_pictures_that_are_none(here, work, folder):
         assert len(lines) == 1, (name, told)
     assert "40000x40000 is 1,600,000,000 pixels" in told
     assert sorted(path.name for path in out.iterdir()) == ["good.png", "kcolor.jsonl", "long.png", "tiny.png"]
+
+
+@pytest.mark.parametrize("command", ["colorize", "prepare"])
+def test_a_runner_without_beam(here, work, folder, command, monkeypatch):
+    fill(folder, ["a.png"])
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    _, told = here(command, folder, "--runner", "direct", cwd=work, status=2)
+    assert mistake(told) == "kcolor: --runner: needs Apache Beam; pip install 'kcolor[beam]'"

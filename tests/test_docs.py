@@ -24,6 +24,7 @@ COMMANDS = sorted(
             ROOT / "docs" / "deploy-serve.md",
             ROOT / "docs" / "deploy-web.md",
             ROOT / "docs" / "evaluation.md",
+            ROOT / "docs" / "scale.md",
             ROOT / "docs" / "models" / "small.md",
             ROOT / "exports" / "README.md",
             *(ROOT / "recipes").glob("*.toml"),

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "kcolor"
 # Each module reads only from modules of the lines before its own.
 ORDER = [
     ["errors"],
-    ["files"],
+    ["files", "quiet"],
     ["photo.exif", "photo.formats", "photo.icc", "photo.sixteen", "photo.xmp"],
     ["photo.photograph", "photo.tiff"],
     ["photo.decoding"],
@@ -49,6 +49,12 @@ ORDER = [
     ["checkpoint", "colorizer", "jobs", "outcomes"],
     ["callbacks", "build"],
     ["client", "colorize", "fit", "protocols"],
+    ["beam"],
+    ["beam.ending", "beam.running", "beam.storage"],
+    ["beam.worker"],
+    ["beam.shards"],
+    ["beam.find", "beam.survey"],
+    ["beam.colorize"],
     ["judge"],
     ["evaluate"],
     ["export.artifact", "export.photographs", "export.subpixel"],
@@ -64,7 +70,8 @@ ORDER = [
     ["serve.app"],
     ["serve.rpc"],
     ["serve.server"],
-    ["cli.common", "cli.progress", "cli.recipes"],
+    ["cli.common", "cli.progress", "cli.recipes", "cli.runner"],
+    ["cli.archive"],
     [
         "cli.colorize",
         "cli.compare",

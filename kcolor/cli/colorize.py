@@ -2,19 +2,18 @@
 
 import math
 import os
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from kcolor.cli.common import default_model, quiet_import
+from kcolor.cli.common import default_model, of_batch, place, told_to_end
 from kcolor.cli.progress import phases, rate
+from kcolor.cli.runner import runner, running
 from kcolor.errors import KcolorError
+from kcolor.quiet import quiet_import
 
 if TYPE_CHECKING:
     from kcolor.colorize import Settings
@@ -28,11 +27,11 @@ FORMATS = ["JPEG", "PNG", "TIFF", "WEBP", "AVIF", "HEIF", "BMP"]
 
 
 @click.command()
-@click.argument("photos", nargs=-1, type=click.Path(path_type=Path, allow_dash=True))
-@click.option("-o", "output", type=click.Path(path_type=Path), help="Folder; default out.")
+@click.argument("photos", nargs=-1, type=place)
+@click.option("-o", "output", type=place, help="Folder; default out.")
 @click.option(
     "--model",
-    type=click.Path(path_type=Path),
+    type=place,
     help="Run, .keras, SavedModel, .tflite, or a model of kcolor's; default the newest run, else that.",
 )
 @click.option(
@@ -60,6 +59,10 @@ FORMATS = ["JPEG", "PNG", "TIFF", "WEBP", "AVIF", "HEIF", "BMP"]
 @click.option("--overwrite", is_flag=True, help="Colour anew what is there already.")
 @click.option("--in-place", is_flag=True, help="Write the coloured photos over the originals.")
 @click.option("--max-pixels", type=click.IntRange(min=1), help="Refuse larger photos; default 200 million.")
+@click.option("--list", "listed", type=place, metavar="FILE", help="With --runner: a manifest, or a name a line.")
+@click.option("--root", type=place, metavar="FOLDER", help="With --list: what its names are relative to; default here.")
+@click.option("--worker-threads", type=click.IntRange(min=1), help="With --runner: of TensorFlow, in each process.")
+@runner
 def colorize(
     photos: tuple[Path, ...],
     output: Path | None,
@@ -74,6 +77,11 @@ def colorize(
     in_place: bool,
     max_pixels: int | None,
     kind: str | None,
+    listed: Path | None,
+    root: Path | None,
+    worker_threads: int | None,
+    runner: str | None,
+    runner_options: tuple[str, ...],
     **look: Any,
 ) -> None:
     """Colour PHOTOS: files, folders, patterns, or - for standard input and output.
@@ -90,7 +98,30 @@ def colorize(
     from kcolor import bundled, jobs, outcomes, run
 
     streaming = Path("-") in photos
-    _check_colorize(photos, output, split, variants, seed, grid, in_place=in_place, kind=kind, **look)
+    if runner and (streaming or server or split or grid or in_place):
+        raise click.UsageError("--runner: goes with none of -, --server, --split, --grid and --in-place")
+    _check_colorize(photos, output, split or listed, variants, seed, grid, in_place=in_place, kind=kind, **look)
+    if runner:
+        where = running(runner, runner_options)
+        from kcolor.cli.archive import colorize_archive
+
+        colorize_archive(
+            photos,
+            output or Path("out"),
+            model,
+            where=where,
+            listed=listed,
+            root=root,
+            overwrite=overwrite,
+            threads=worker_threads,
+            settings={**look, "format": kind, "max_pixels": max_pixels},
+            told={**look, "scene": scene, "variants": variants, "seed": seed},
+        )
+        return
+    if any(isinstance(each, str) for each in (*photos, output, model)):
+        raise click.UsageError("://: files that lie elsewhere are reached by --runner alone")
+    if listed or root or worker_threads or runner_options:
+        raise click.UsageError("--list, --root, --worker-threads and --runner-option: go with --runner")
     if server and (model or split or scene or variants):
         raise click.UsageError("--server: the model is its own; leave --model, --split, --scene and --variants out")
     folder = output or Path("out")
@@ -149,7 +180,7 @@ def _of_server(url: str) -> "tuple[Colorizer, str]":
 def _check_colorize(
     photos: tuple[Path, ...],
     output: Path | None,
-    split: str | None,
+    split: Any,
     variants: int | None,
     seed: int | None,
     grid: Path | None,
@@ -179,16 +210,6 @@ def _check_colorize(
         raise click.UsageError(f"--grid {grid}: name a .jpg, .png or .webp")
     if seed is not None and not variants:
         raise click.UsageError("--seed: only --variants are drawn by chance; say how many")
-
-
-@contextmanager
-def _told_to_end() -> Iterator[None]:
-    """Whoever asks the process to end is as one who presses Ctrl-C: nothing half-written is left behind."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _colorize_stream(colorizer: "Colorizer", settings: "Settings") -> None:
@@ -238,7 +259,7 @@ def _colorize_batch(
     reasons: dict[str, int] = {}
     failed: list[str] = []
     seen: list[Any] = []
-    with Outcomes(record, told) as outcomes, rate(len(work)) as step, _told_to_end():
+    with Outcomes(record, told) as outcomes, rate(len(work)) as step, told_to_end():
         on_picture = seen.append if grid else None
         made = verb.colorize_files(
             colorizers, work, settings, outcomes=outcomes, overwrite=overwrite, on_picture=on_picture
@@ -260,21 +281,15 @@ def _colorize_batch(
                     reasons[outcome.why] = reasons.get(outcome.why, 0) + 1
         except BaseException:
             made.close()
-            click.echo(f"kcolor: stopped; {_of_batch(counts, reasons)}; run it again to go on", err=True)
+            click.echo(f"kcolor: stopped; {of_batch(counts, reasons)}; run it again to go on", err=True)
             raise
-    click.echo(_of_batch(counts, reasons), err=True)
+    click.echo(of_batch(counts, reasons), err=True)
     if grid and seen:
         pictures.save(grid, pictures.contact_sheet(seen))
         click.echo(f"contact sheet: {grid}", err=True)
     if failed:
         names = ", ".join(failed[:10]) + (f" and {len(failed) - 10} more, see {record}" if len(failed) > 10 else "")
         raise KcolorError(f"{len(failed)} of {len(work)} photos could not be coloured: {names}")
-
-
-def _of_batch(counts: dict[str, int], reasons: dict[str, int]) -> str:
-    skipped = "; ".join(f"{count} {why}" for why, count in sorted(reasons.items()))
-    told = ", ".join(f"{count:,} {status}" for status, count in counts.items() if count)
-    return (told or "nothing done") + (f" ({skipped})" if skipped else "")
 
 
 def _common_folder(work: "list[Job]") -> Path:

@@ -1,7 +1,6 @@
-"""What several commands share: loading TensorFlow quietly, the photos of a run, tables."""
+"""What several commands share: the photos of a run, paths, tables."""
 
-import os
-import sys
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,17 @@ PROTOCOLS = ["rgb", "native", "paper"]
 _OUT = {"format": "of a format that training does not read", "small": "too small"}
 
 changes = click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Override a key; repeatable.")
+
+
+class _Place(click.Path):
+    """A path; what has ``://`` in it, and is for `--runner`, stays a text."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As click asks for it."""
+        return value if "://" in str(value) else Path(value)
+
+
+place = _Place()
 
 
 def default_model() -> Path:
@@ -77,6 +87,13 @@ def tell_of(manifest: "Manifest") -> None:
         click.echo(f"toned monochromes: {toned:,} ({shown}); --set data.drop_toned=true leaves them out")
 
 
+def of_batch(counts: dict[str, int], reasons: dict[str, int]) -> str:
+    """How many photos were coloured, skipped and why, and failed."""
+    skipped = "; ".join(f"{count} {why}" for why, count in sorted(reasons.items()))
+    told = ", ".join(f"{count:,} {status}" for status, count in counts.items() if count)
+    return (told or "nothing done") + (f" ({skipped})" if skipped else "")
+
+
 def show(what: Any) -> None:
     """A table, as wide as it needs where that is not a terminal."""
     from rich.console import Console
@@ -88,20 +105,10 @@ def show(what: Any) -> None:
 
 
 @contextmanager
-def quiet_import() -> Iterator[None]:
-    """Keep off the terminal what TensorFlow prints while it loads and looks for GPUs, whatever the log level."""
-    if "tensorflow" in sys.modules:
-        yield
-        return
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "w") as nowhere:  # noqa: PTH123
-        os.dup2(nowhere.fileno(), 2)
+def told_to_end() -> Iterator[None]:
+    """Whoever asks the process to end is as one who presses Ctrl-C: nothing half-written is left behind."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        import tensorflow
-
-        tensorflow.config.list_physical_devices()
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        signal.signal(signal.SIGTERM, before)

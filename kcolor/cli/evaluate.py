@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kcolor.cli.common import PROTOCOLS, prepared, quiet_import, quoted, show
+from kcolor.cli.common import PROTOCOLS, prepared, quoted, show
 from kcolor.cli.progress import phases
+from kcolor.quiet import quiet_import
 
 if TYPE_CHECKING:
     from kcolor.evaluation import Evaluation

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kcolor.cli.common import quiet_import
 from kcolor.cli.progress import phases
+from kcolor.quiet import quiet_import
 
 if TYPE_CHECKING:
     from kcolor.export.artifact import Artifact

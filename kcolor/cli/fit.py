@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kcolor.cli.common import changes, prepared, quiet_import, quoted, tell_of
+from kcolor.cli.common import changes, prepared, quoted, tell_of
+from kcolor.quiet import quiet_import
 
 if TYPE_CHECKING:
     from kcolor.recipe import Recipe

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kcolor.cli.common import changes, prepared, quiet_import, quoted, tell_of
+from kcolor.cli.common import changes, prepared, quoted, tell_of
+from kcolor.cli.runner import runner, running
+from kcolor.quiet import quiet_import
 
 if TYPE_CHECKING:
     from kcolor.manifest import Manifest
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 )
 @click.option("--lossless", is_flag=True, help="PNG in shards in place of JPEG: three times as large.")
 @changes
+@runner
 def prepare(
     folder: Path,
     output: Path | None,
@@ -33,6 +36,8 @@ def prepare(
     quality: int,
     lossless: bool,
     changes: tuple[str, ...],
+    runner: str | None,
+    runner_options: tuple[str, ...],
 ) -> None:
     """Survey a FOLDER of photos and write a manifest: class, size, split, and why a photo is out.
 
@@ -49,10 +54,21 @@ def prepare(
     """  # noqa: D301
     from kcolor import recipe
 
+    if runner_options and not runner:
+        raise click.UsageError("--runner-option: of no --runner; name one")
     for change in changes:
         if not change.strip().startswith("data."):
             raise click.UsageError(f"--set {change}: only keys of the [data] table matter here, such as data.min_size")
     data = recipe.default([f"data.folder={quoted(folder)}", *changes]).data
+    if runner:
+        where = running(runner, runner_options)
+        from kcolor import prepare as verb
+        from kcolor import survey
+        from kcolor.beam.survey import examiner
+
+        # What is found out is kept, and the manifest made of it as ever.
+        photos = verb.locate(data.folder)
+        survey.survey(photos, verb.survey_file(photos), include=data.include, examiner=examiner(where))
     manifest = prepared(data, seed)
     tell_of(manifest)
     if output or not shards:  # shards have the manifest beside them

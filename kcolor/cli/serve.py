@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kcolor.cli.common import quiet_import
+from kcolor.quiet import quiet_import
 
 if TYPE_CHECKING:
     from kcolor.serve.model import Model
