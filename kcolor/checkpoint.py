@@ -42,7 +42,7 @@ def save(gan: ColorGAN, folder: Path) -> Checkpoint:
         FloatingPointError: A weight is not finite; nothing is written.
     """
     step = int(gan.critic_optimizer.iterations)
-    floating = [variable for variable in _variables(gan) if variable.dtype.startswith(("float", "bfloat"))]
+    floating = [variable for variable in variables(gan) if variable.dtype.startswith(("float", "bfloat"))]
     if not all(bool(tf.reduce_all(tf.math.is_finite(variable.value))) for variable in floating):
         raise FloatingPointError(f"step {step}: a weight is not finite")
     path = folder / f"step-{step:08d}"
@@ -125,7 +125,7 @@ def restore(gan: ColorGAN, checkpoint: Checkpoint) -> None:
 
 
 def _state(gan: ColorGAN) -> tf.train.Checkpoint:
-    return tf.train.Checkpoint(variables=[variable.value for variable in _variables(gan)])
+    return tf.train.Checkpoint(variables=[variable.value for variable in variables(gan)])
 
 
 def _variables(gan: ColorGAN) -> list[keras.Variable]:

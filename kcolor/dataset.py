@@ -47,8 +47,13 @@ def training_stream(
     crop: bool = False,
     flip: float = 0.5,
     random_crop: float = 0.0,
+    replica: int = 0,
+    replicas: int = 1,
 ) -> tf.data.Dataset:
     """Endless batches, shuffled anew each time that all photos have been seen.
+
+    Several replicas share each batch: one after the other they have equal parts of its rows, and together they have what
+    one alone would have.
 
     Args:
         photos: At least one.
@@ -60,9 +65,11 @@ def training_stream(
         flip: Probability that a photo is mirrored.
         random_crop: The largest share of its sides, below 1, that a photo loses: what is shown of it is a window of its
             own proportions, of a size and at a place drawn anew each time. 0: all of it.
+        replica: Whose rows these are.
+        replicas: Of how many; `batch_size` is a multiple of it.
 
     Returns:
-        Batches of (rgb, labels): (batch_size, size, size, 3) uint8 and (batch_size,) int32.
+        Batches of (rgb, labels): (batch_size / replicas, size, size, 3) uint8 and (batch_size / replicas,) int32.
 
     Raises:
         tf.errors.NotFoundError, tf.errors.InvalidArgumentError: While reading, if a photo has gone or is broken.
@@ -70,8 +77,10 @@ def training_stream(
     load = _loader(photos, size, crop)
     count = tf.constant(len(photos), tf.int64)
     order_seed = np.uint32(seed % 2**32)
+    rows = batch_size // replicas
 
-    def sample(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def sample(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        position = number // rows * batch_size + replica * rows + number % rows
         epoch, place = position // count, position % count
         epoch_seed = tf.stack([order_seed, tf.cast(epoch, tf.uint32)])
         index = tf.random.experimental.index_shuffle(place, epoch_seed, count - 1)
@@ -83,16 +92,31 @@ def training_stream(
         draw = tf.random.stateless_uniform((), tf.stack([position, seed ^ _FLIP_STREAM]))
         return tf.cond(draw < flip, lambda: tf.reverse(rgb, (1,)), lambda: rgb), label
 
-    positions = tf.data.Dataset.range(start * batch_size, np.iinfo(np.int64).max)
-    samples = positions.map(sample, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return samples.batch(batch_size, drop_remainder=True).prefetch(2)
+    numbers = tf.data.Dataset.range(start * rows, np.iinfo(np.int64).max // replicas)
+    samples = numbers.map(sample, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return samples.batch(rows, drop_remainder=True).prefetch(2)
 
 
-def evaluation_batches(photos: Photos, *, size: int, batch_size: int, crop: bool = False) -> tf.data.Dataset:
-    """Every photo once, in order, as it is; batches as from `training_stream`, the last one possibly smaller."""
+def evaluation_batches(
+    photos: Photos, *, size: int, batch_size: int, crop: bool = False, replica: int = 0, replicas: int = 1
+) -> tf.data.Dataset:
+    """Every photo once, in order, as it is; batches as from `training_stream`, the last one possibly smaller.
+
+    Several replicas take turns at the photos, and have as many batches each: the last one may be of no photo.
+    """
     load = _loader(photos, size, crop)
-    samples = tf.data.Dataset.range(len(photos)).map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return samples.batch(batch_size).prefetch(2)
+    own = tf.data.Dataset.range(replica, len(photos), replicas)
+    samples = own.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    batches = samples.batch(batch_size)
+    if evaluation_steps(len(photos), batch_size, replicas) > -(-len(own) // batch_size):
+        none = (tf.zeros((0, size, size, 3), tf.uint8), tf.zeros((0,), tf.int32))
+        batches = batches.concatenate(tf.data.Dataset.from_tensors(none))
+    return batches.prefetch(2)
+
+
+def evaluation_steps(photos: int, batch_size: int, replicas: int = 1) -> int:
+    """How many batches each replica has of `evaluation_batches`."""
+    return -(-photos // (batch_size * replicas))
 
 
 def _window(rgb: tf.Tensor, share: tf.Tensor, place: tf.Tensor) -> tf.Tensor:

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "kcolor"
 # Each module reads only from modules of the lines before its own.
 ORDER = [
     ["errors"],
-    ["files"],
+    ["cluster", "files"],
     ["photo.exif", "photo.formats", "photo.icc", "photo.sixteen", "photo.xmp"],
     ["photo.photograph", "photo.tiff"],
     ["photo.decoding"],
@@ -26,7 +26,9 @@ ORDER = [
         "photo",
         "pictures",
         "recipe",
+        "replicas",
         "run",
+        "team",
         "upsample",
         "versions",
         "weights",
@@ -42,7 +44,7 @@ ORDER = [
     ["pages.gallery"],
     ["pages.comparison", "pages.report"],
     ["pages"],
-    ["checkpoint", "colorizer", "jobs", "outcomes"],
+    ["checkpoint", "colorizer", "jobs", "loop", "outcomes"],
     ["callbacks", "build"],
     ["client", "colorize", "fit", "protocols"],
     ["judge"],

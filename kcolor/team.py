@@ -1,0 +1,107 @@
+"""Who trains together: one device, the GPUs of one machine, or several machines; and what they hold in common."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from kcolor.cluster import Task
+from kcolor.errors import ClusterError
+
+# A reduction that waits longer than this, in seconds, waits for nothing. A machine that has gone is noticed by its
+# heartbeat, within seconds; the chief may well take minutes to validate and to write a checkpoint.
+_PATIENCE = 3600.0
+
+
+@dataclass(frozen=True)
+class Team:
+    """The replicas of the networks that share each batch.
+
+    Args:
+        strategy: TensorFlow's word for them.
+        task: Which of several workers this process is; None: there is no other.
+    """
+
+    strategy: tf.distribute.Strategy = field(default_factory=tf.distribute.get_strategy)
+    task: Task | None = None
+
+    @property
+    def replicas(self) -> int:
+        """How many there are, on all machines."""
+        return int(self.strategy.num_replicas_in_sync)
+
+    @property
+    def chief(self) -> bool:
+        """Whether this process is the one that writes."""
+        return self.task is None or self.task.chief
+
+    def share_out(self, make: Callable[[int, int], tf.data.Dataset]) -> Iterator[Any]:
+        """An endless iterator over what this process' replicas see at each step, for `Strategy.run`.
+
+        Args:
+            make: From a replica's number and how many there are to its batches.
+        """
+
+        def pipeline(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            here = self.replicas // context.num_input_pipelines
+            first = context.input_pipeline_id * here
+            each = [make(replica, self.replicas) for replica in range(first, first + here)]
+            # The replicas of a process take its elements in turn.
+            turns = tf.data.Dataset.range(here).repeat()
+            both = each[0] if here == 1 else tf.data.Dataset.choose_from_datasets(each, turns)
+            # Where data could end, machines would ask each other at every step whether one of them has some left.
+            return both.repeat().apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+
+        return iter(self.strategy.distribute_datasets_from_function(pipeline))
+
+    def share(self, variables: list[keras.Variable]) -> None:
+        """Give all workers the chief's values."""
+        if self.task is None:
+            return
+
+        def first(values: list[tf.Tensor]) -> list[tf.Tensor]:
+            context = tf.distribute.get_replica_context()
+            own = tf.equal(context.replica_id_in_sync_group, 0)
+            mine = [tf.where(own, value, tf.zeros_like(value)) for value in values]
+            return context.all_reduce(tf.distribute.ReduceOp.SUM, mine)
+
+        @tf.function(autograph=False)
+        def of_first(values: list[tf.Tensor]) -> list[tf.Tensor]:
+            shared = self.strategy.run(first, args=(values,))
+            return [self.strategy.experimental_local_results(value)[0] for value in shared]
+
+        # Unsigned numbers, the states of random generators, are none that machines can add up.
+        wide = {tf.uint32: tf.int64}
+        tensors = [tf.convert_to_tensor(variable.value) for variable in variables]
+        shared = of_first([tf.cast(tensor, wide.get(tensor.dtype, tensor.dtype)) for tensor in tensors])
+        for variable, tensor, value in zip(variables, tensors, shared, strict=True):
+            variable.assign(tf.cast(value, tensor.dtype))
+
+
+def assemble(task: Task | None) -> Team:
+    """The team of this process: with the other workers if there are any, else with all GPUs that can be seen.
+
+    To be called before TensorFlow has done anything else, where there are other workers.
+
+    Raises:
+        ClusterError: They cannot be connected.
+    """
+    if task is not None:
+        options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=_PATIENCE)
+        try:
+            return Team(tf.distribute.MultiWorkerMirroredStrategy(communication_options=options), task)
+        except (tf.errors.OpError, RuntimeError, ValueError) as error:
+            said = str(error).strip().splitlines()[0]
+            raise ClusterError(f"{task.named(task.index)}: cannot be connected with the others ({said})") from error
+    if len(tf.config.list_physical_devices("GPU")) > 1:
+        return Team(tf.distribute.MirroredStrategy())
+    return Team()
+
+
+def lost(error: tf.errors.OpError) -> bool:
+    """Whether an error says that another worker has gone."""
+    gone = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError)
+    words = ("Collective", "collective", "heartbeat", "coordination", "RecvBuf")
+    return isinstance(error, gone) or any(word in str(error) for word in words)
