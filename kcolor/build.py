@@ -11,6 +11,7 @@ from kcolor.colorizer import Colorizer
 from kcolor.dataset import Photos
 from kcolor.errors import RecipeError, RunError
 from kcolor.manifest import Manifest
+from kcolor.optimizers import Adam
 from kcolor.recipe import Recipe
 
 
@@ -178,4 +179,4 @@ def optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
         rate = keras.optimizers.schedules.CosineDecay(rate, max(steps, 1), alpha=chosen.final_learning_rate / rate)
     if chosen.kind == "rmsprop":
         return keras.optimizers.RMSprop(rate, rho=chosen.rho, epsilon=chosen.epsilon)
-    return keras.optimizers.Adam(rate, beta_1=chosen.beta1, beta_2=chosen.beta2, epsilon=chosen.epsilon)
+    return Adam(rate, beta_1=chosen.beta1, beta_2=chosen.beta2, epsilon=chosen.epsilon)

@@ -128,7 +128,8 @@ def _state(gan: ColorGAN) -> tf.train.Checkpoint:
     return tf.train.Checkpoint(variables=[variable.value for variable in variables(gan)])
 
 
-def _variables(gan: ColorGAN) -> list[keras.Variable]:
+def variables(gan: ColorGAN) -> list[keras.Variable]:
+    """All that training changes of a compiled GAN."""
     # One list of all there is, so that nothing is left out for want of a name.
     variables = [*gan.variables, *gan.optimizer.variables, *gan.critic_optimizer.variables]
     return variables + [variable for tracker in gan.train_trackers.values() for variable in tracker.variables]

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from kcolor import color, losses, metrics, replicas
+from kcolor.training import training_pass
 
 # What validation tells beside the reconstruction error; "grey_" is the all-grey answer.
 FIGURES = ("psnr", "delta_e_2000", "colourfulness_ratio", "grey_psnr", "grey_delta_e_2000")
@@ -81,6 +82,8 @@ class ColorGAN(keras.Model):
         super().__init__(**kwargs)
         self.generator = generator
         self.critic = critic
+        self.generate = training_pass(generator)
+        self.criticize = training_pass(critic)
         self.adversarial_weight = adversarial_weight
         self.reconstruction = reconstruction
         self.reconstruction_weight = reconstruction_weight
@@ -174,7 +177,7 @@ class ColorGAN(keras.Model):
             outputs: What the generator made of `l`.
         """
         terms = {
-            "adversarial": self.adversarial(self.critic([l, outputs["ab"]], training=True)),
+            "adversarial": self.adversarial(self.criticize([l, outputs["ab"]])),
             "reconstruction": _RECONSTRUCTION[self.reconstruction](ab, outputs["ab"]),
         }
         total = self.adversarial_weight * terms["adversarial"] + self.reconstruction_weight * terms["reconstruction"]
@@ -228,7 +231,7 @@ class ColorGAN(keras.Model):
         # it for what it was not told; and in use it is the print's own L that the colours are joined with.
         l = self.shown(l)
         with tf.GradientTape() as generator_tape:
-            outputs = self.generator(l, training=True)
+            outputs = self.generate(l)
 
         with tf.GradientTape() as critic_tape:
             critic_terms = self.critic_terms(l, ab, tf.stop_gradient(outputs["ab"]))
@@ -347,8 +350,8 @@ class ConditionalGAN(ColorGAN):
 
     def critic_terms(self, l: tf.Tensor, ab: tf.Tensor, fake: tf.Tensor) -> dict[str, tf.Tensor]:
         # Two calls: batch normalization is to see real and generated pictures apart.
-        real_scores = self.critic([l, ab], training=True)
-        fake_scores = self.critic([l, fake], training=True)
+        real_scores = self.criticize([l, ab])
+        fake_scores = self.criticize([l, fake])
         return {"critic": losses.cgan_critic(real_scores, fake_scores, self.real_target)}
 
     def adversarial(self, scores: tf.Tensor) -> tf.Tensor:
@@ -371,8 +374,8 @@ class WassersteinGAN(ColorGAN):
         self.clip = clip
 
     def critic_terms(self, l: tf.Tensor, ab: tf.Tensor, fake: tf.Tensor) -> dict[str, tf.Tensor]:
-        real_scores = self.critic([l, ab], training=True)
-        fake_scores = self.critic([l, fake], training=True)
+        real_scores = self.criticize([l, ab])
+        fake_scores = self.criticize([l, fake])
         return {"critic": losses.wasserstein_critic(real_scores, fake_scores)}
 
     def adversarial(self, scores: tf.Tensor) -> tf.Tensor:
@@ -420,14 +423,14 @@ class WassersteinGANGP(ColorGAN):
         mixing: tf.Tensor | None = None,
     ) -> dict[str, tf.Tensor]:
         # One call, as each score depends on its own picture alone.
-        scores = self.critic([tf.concat([l, l], 0), tf.concat([ab, fake], 0)], training=True)
+        scores = self.criticize([tf.concat([l, l], 0), tf.concat([ab, fake], 0)])
         real_scores, fake_scores = tf.split(scores, 2)
         wasserstein = losses.wasserstein_critic(real_scores, fake_scores)
         if mixing is None:
             mixing = replicas.own_rows(
                 lambda rows: keras.random.uniform((rows, 1, 1, 1), seed=self.mixing_seed), tf.shape(l)[0]
             )
-        penalty = losses.gradient_penalty(lambda x: self.critic([l, x], training=True), ab, fake, mixing)
+        penalty = losses.gradient_penalty(lambda x: self.criticize([l, x]), ab, fake, mixing)
         return {"critic": wasserstein + self.penalty * penalty, "wasserstein": wasserstein, "penalty": penalty}
 
     def adversarial(self, scores: tf.Tensor) -> tf.Tensor:

@@ -64,8 +64,8 @@ def train(
         training: From a replica's number and how many there are to its endless batches, from that step on.
         validation: What is seen at each epoch's end.
         epochs, steps_per_epoch: Of the whole run.
-        callbacks: Called as by Keras' `fit`, in this order. What they are told of a batch are tensors, the epoch's means so
-            far, and waiting for them is left to those who look.
+        callbacks: Called as by Keras' `fit`, in this order. What they are told of a batch are tensors, the epoch's
+            means so far, and waiting for them is left to those who look.
         stop: `signum` may be set at any time; `agreed` is what callbacks go by.
 
     Raises:

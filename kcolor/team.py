@@ -102,6 +102,11 @@ def assemble(task: Task | None) -> Team:
 
 def lost(error: tf.errors.OpError) -> bool:
     """Whether an error says that another worker has gone."""
-    gone = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError)
+    gone = (
+        tf.errors.UnavailableError,
+        tf.errors.AbortedError,
+        tf.errors.CancelledError,
+        tf.errors.DeadlineExceededError,
+    )
     words = ("Collective", "collective", "heartbeat", "coordination", "RecvBuf")
     return isinstance(error, gone) or any(word in str(error) for word in words)

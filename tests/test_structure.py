@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "kcolor"
 # Each module reads only from modules of the lines before its own.
 ORDER = [
     ["errors"],
-    ["cluster", "files"],
+    ["cluster", "files", "replicas"],
     ["photo.exif", "photo.formats", "photo.icc", "photo.sixteen", "photo.xmp"],
     ["photo.photograph", "photo.tiff"],
     ["photo.decoding"],
@@ -23,12 +23,13 @@ ORDER = [
         "figures",
         "header",
         "image",
+        "optimizers",
         "photo",
         "pictures",
         "recipe",
-        "replicas",
         "run",
         "team",
+        "training",
         "upsample",
         "versions",
         "weights",
