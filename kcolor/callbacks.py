@@ -115,7 +115,7 @@ class History(keras.callbacks.Callback):
         self.batch_size = batch_size
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.first_step = int(self.model.critic_optimizer.iterations)
+        self.first_step = self.model.step
         self.started = time.monotonic()
         self.trained: float | None = None
 
@@ -124,7 +124,7 @@ class History(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         seconds = self.trained or time.monotonic() - self.started
-        step = int(self.model.critic_optimizer.iterations)
+        step = self.model.step
         entry = {
             "epoch": epoch + 1,
             "step": step,
@@ -188,7 +188,7 @@ class StopOnNaN(keras.callbacks.Callback):
         losses = {name: value for name, value in (logs or {}).items() if name.removeprefix("val_") not in FIGURES}
         bad = [name for name, value in losses.items() if not math.isfinite(float(value))]
         if bad:
-            step = int(self.model.critic_optimizer.iterations)
+            step = self.model.step
             raise not_finite(self.run, f"step {step}: the loss is not finite ({', '.join(bad)})")
 
 
@@ -222,7 +222,7 @@ class Stopping(keras.callbacks.Callback):
         self.steps_per_epoch = steps_per_epoch
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self.step = int(self.model.critic_optimizer.iterations)
+        self.step = self.model.step
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.step += 1

@@ -41,7 +41,7 @@ def save(gan: ColorGAN, folder: Path) -> Checkpoint:
         RunError: The disk is full or cannot be written to; the checkpoints that were there still are.
         FloatingPointError: A weight is not finite; nothing is written.
     """
-    step = int(gan.critic_optimizer.iterations)
+    step = gan.step
     floating = [variable for variable in variables(gan) if variable.dtype.startswith(("float", "bfloat"))]
     if not all(bool(tf.reduce_all(tf.math.is_finite(variable.value))) for variable in floating):
         raise FloatingPointError(f"step {step}: a weight is not finite")

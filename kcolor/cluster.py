@@ -1,8 +1,8 @@
 """The machines that train together: who they are, and that all of them mean the same.
 
-TensorFlow's ``TF_CONFIG`` names them. Before TensorFlow connects them they meet on the same addresses: every worker says
-what it was asked to do, worker 0 compares that with its own, and tells all whether it goes on, and from where. So what a
-person can get wrong is said by all of them in the same line, and none waits for ever.
+TensorFlow's ``TF_CONFIG`` names them. Before TensorFlow connects them they meet on the same addresses: every worker
+says what it was asked to do, worker 0 compares that with its own, and tells all whether it goes on, and from where. So
+what a person can get wrong is said by all of them in the same line, and none waits for ever.
 """
 
 import errno
@@ -11,7 +11,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,12 +108,17 @@ def meet(
     Raises:
         ClusterError: A worker did not come, or means something else; the port is in use. All workers are told.
     """
-    deadline = time.monotonic() + wait
     with ExitStack() as stack:
         server = stack.enter_context(_listening(task))
         if task.chief:
-            return _receive_all(task, server, stack, tells, differs, deadline, wait)
-        return _report(task, says, deadline, wait)
+            others, wrong = _receive_all(task, server, stack, differs, wait)
+            for connection in others.values():
+                with suppress(OSError):  # it has gone, which will be noticed soon enough
+                    _send(connection, {"refused": wrong} if wrong else {"told": tells})
+            if wrong:
+                raise ClusterError(wrong)
+            return tells
+        return _report(task, says, wait)
 
 
 def _listening(task: Task) -> socket.socket:
@@ -133,44 +138,36 @@ def _receive_all(
     task: Task,
     server: socket.socket,
     stack: ExitStack,
-    tells: Mapping[str, Any],
     differs: Callable[[Mapping[str, Any]], str | None],
-    deadline: float,
     wait: float,
-) -> Mapping[str, Any]:
-    others: dict[int, tuple[socket.socket, Mapping[str, Any]]] = {}
-    missing = set(range(1, len(task.addresses)))
-    wrong = None
-    while missing and not wrong:
+) -> tuple[dict[int, socket.socket], str | None]:
+    """The connections of the others, and what is wrong, if anything."""
+    deadline = time.monotonic() + wait
+    others: dict[int, socket.socket] = {}
+    while len(others) < len(task.addresses) - 1:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return others, _absent(task, min(set(range(1, len(task.addresses))) - set(others)), wait)
         try:
-            server.settimeout(max(deadline - time.monotonic(), 0.001))
+            server.settimeout(left)
             connection = stack.enter_context(server.accept()[0])
             connection.settimeout(_PATIENCE)
             hello = _receive(connection)
         except (OSError, ValueError):
-            if time.monotonic() >= deadline:
-                wrong = _absent(task, min(missing), wait)
             continue
-        if not isinstance(hello, dict) or hello.get("hello") != _HELLO or hello.get("worker") not in range(1, 2**16):
+        if not isinstance(hello, dict) or hello.get("hello") != _HELLO:
             continue
-        index = hello["worker"]
-        if hello.get("addresses") != list(task.addresses):
-            wrong = f"worker {index} has another TF_CONFIG than worker 0; give all the same cluster"
-        elif problem := differs(hello["says"]):
-            wrong = f"{task.named(index)} {problem}"
-        others[index] = (connection, hello)
-        missing.discard(index)
-    for connection, _ in others.values():
-        try:
-            _send(connection, {"refused": wrong} if wrong else {"told": tells})
-        except OSError:
-            continue  # it has gone, which the others will notice
-    if wrong:
-        raise ClusterError(wrong)
-    return tells
+        index = int(hello["worker"])
+        others[index] = connection
+        if hello["addresses"] != list(task.addresses):
+            return others, f"worker {index} has another TF_CONFIG than worker 0; give all the same cluster"
+        if problem := differs(hello["says"]):
+            return others, f"{task.named(index)} {problem}"
+    return others, None
 
 
-def _report(task: Task, says: Mapping[str, Any], deadline: float, wait: float) -> Mapping[str, Any]:
+def _report(task: Task, says: Mapping[str, Any], wait: float) -> Mapping[str, Any]:
+    deadline = time.monotonic() + wait
     host, _, port = task.addresses[0].rpartition(":")
     hello = {"hello": _HELLO, "worker": task.index, "addresses": task.addresses, "says": says}
     while (left := deadline - time.monotonic()) > 0:

@@ -52,8 +52,8 @@ def training_stream(
 ) -> tf.data.Dataset:
     """Endless batches, shuffled anew each time that all photos have been seen.
 
-    Several replicas share each batch: one after the other they have equal parts of its rows, and together they have what
-    one alone would have.
+    Several replicas share each batch: one after the other they have equal parts of its rows, and together what one
+    alone would have.
 
     Args:
         photos: At least one.

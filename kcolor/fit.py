@@ -109,7 +109,7 @@ def fit(
     if origin:
         together.share(checkpoint.variables(model))
     if not together.chief:
-        _train(chosen, manifest, Run(path), model, together, console)
+        _train(chosen, manifest, Run(path), model, together, console=console)
         return Run(path)
     started = run.claim(path)
     with run.locked(started):
@@ -122,7 +122,7 @@ def fit(
             manifest_sha256=manifest.sha256,
             origin={"path": str(source.path.resolve()), "sha256": source.sha256} if source else None,
         )
-        _train(chosen, manifest, started, model, together, console)
+        _train(chosen, manifest, started, model, together, console=console)
     return started
 
 
@@ -160,7 +160,7 @@ def resume(
         together = team.assemble(task)
         model = _model(chosen, manifest, together)
         together.share(checkpoint.variables(model))
-        _train(chosen, manifest, going, model, together, console)
+        _train(chosen, manifest, going, model, together, console=console)
         return going
     info = going.read_info()
     own = recipe.load(going.recipe)
@@ -183,9 +183,9 @@ def resume(
         together.share(checkpoint.variables(model))
         manifest.save(going.manifest)
         files.write_text(going.recipe, chosen.dump())
-        finished = int(model.critic_optimizer.iterations) >= plan(chosen, manifest).steps
+        finished = model.step >= plan(chosen, manifest).steps
         if not (finished and going.generator.exists()):
-            _train(chosen, manifest, going, model, together, console)
+            _train(chosen, manifest, going, model, together, console=console)
     return going
 
 
@@ -321,7 +321,7 @@ def _model(chosen: Recipe, manifest: Manifest, together: Team) -> ColorGAN:
     if batch % replicas:
         raise RecipeError(
             f"train.batch_size: {batch} photos cannot be shared out evenly among {replicas} devices; "
-            f"--set train.batch_size={-(-batch // replicas) * replicas}, or let it see fewer GPUs (CUDA_VISIBLE_DEVICES)"
+            f"--set train.batch_size={-(-batch // replicas) * replicas}, or hide some (CUDA_VISIBLE_DEVICES)"
         )
     if chosen.train.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -372,10 +372,12 @@ def _restore(model: ColorGAN, going: Run, console: Console) -> bool:
     return False
 
 
-def _train(chosen: Recipe, manifest: Manifest, going: Run, model: ColorGAN, together: Team, console: Console) -> None:
+def _train(
+    chosen: Recipe, manifest: Manifest, going: Run, model: ColorGAN, together: Team, *, console: Console
+) -> None:
     """Train to the end. The chief tells of it and writes; the others do what they must for its sake."""
     steps_per_epoch, epochs = plan(chosen, manifest).steps_per_epoch, chosen.train.epochs
-    step = int(model.critic_optimizer.iterations)
+    step = model.step
     data, batch = chosen.data, chosen.train.batch_size
     training = partial(
         dataset.training_stream,
@@ -476,7 +478,7 @@ def _clear_line(
                 f"{photo}; put the photo back as it was, and start all workers again with --resume"
             ) from error
         # After an epoch's last step comes its validation, which a checkpoint taken now would leave out.
-        if int(model.critic_optimizer.iterations) % steps_per_epoch:
+        if model.step % steps_per_epoch:
             checkpoint.save(model, going.checkpoints)
         last = checkpoint.last_whole(going.checkpoints)
         saved = f"the run is saved in {last.path}" if last else "there is no checkpoint yet"

@@ -196,6 +196,11 @@ class ColorGAN(keras.Model):
         self.critic_optimizer.build(self.critic.trainable_variables)
 
     @property
+    def step(self) -> int:
+        """The number of batches learnt from."""
+        return int(self.critic_optimizer.iterations.numpy())
+
+    @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """The running means that `fit` and `evaluate` report and reset."""
         return [*self.train_trackers.values(), *self.test_trackers.values(), *self.figures, *self.grey_figures]

@@ -15,7 +15,8 @@ import tensorflow as tf
 from kcolor.gan import ColorGAN
 from kcolor.team import Team
 
-Batches = Callable[[int, int], tf.data.Dataset]
+# From `replica`, its number, and `replicas`, how many there are, to its batches of (rgb, labels).
+Batches = Callable[..., tf.data.Dataset]
 
 
 @dataclass
@@ -36,8 +37,7 @@ class Validation:
     """The photos of validation.
 
     Args:
-        batches: From a replica's number and how many there are to its batches of (rgb, labels), as many for each, the
-            last of them possibly empty.
+        batches: As many for each replica, the last of them possibly empty.
         steps: How many.
     """
 
@@ -61,9 +61,10 @@ def train(
     Args:
         model: Compiled, made in the scope of the team's strategy.
         team: Who trains.
-        training: From a replica's number and how many there are to its endless batches, from that step on.
+        training: Endless batches, from that step on.
         validation: What is seen at each epoch's end.
-        epochs, steps_per_epoch: Of the whole run.
+        epochs: Of the whole run.
+        steps_per_epoch: Of the whole run.
         callbacks: Called as by Keras' `fit`, in this order. What they are told of a batch are tensors, the epoch's
             means so far, and waiting for them is left to those who look.
         stop: `signum` may be set at any time; `agreed` is what callbacks go by.
@@ -73,7 +74,7 @@ def train(
     """
     steps = _Steps(model, team)
     listeners = keras.callbacks.CallbackList(callbacks, model=model, epochs=epochs, steps=steps_per_epoch, verbose=0)
-    done = int(model.critic_optimizer.iterations)
+    done = model.step
     batches = team.share_out(training)
     logs: dict[str, Any] = {}
     listeners.on_train_begin()

@@ -37,17 +37,17 @@ class Team:
         """Whether this process is the one that writes."""
         return self.task is None or self.task.chief
 
-    def share_out(self, make: Callable[[int, int], tf.data.Dataset]) -> Iterator[Any]:
+    def share_out(self, make: Callable[..., tf.data.Dataset]) -> Iterator[Any]:
         """An endless iterator over what this process' replicas see at each step, for `Strategy.run`.
 
         Args:
-            make: From a replica's number and how many there are to its batches.
+            make: Takes `replica`, its number, and `replicas`, how many there are, and gives its batches.
         """
 
         def pipeline(context: tf.distribute.InputContext) -> tf.data.Dataset:
             here = self.replicas // context.num_input_pipelines
             first = context.input_pipeline_id * here
-            each = [make(replica, self.replicas) for replica in range(first, first + here)]
+            each = [make(replica=replica, replicas=self.replicas) for replica in range(first, first + here)]
             # The replicas of a process take its elements in turn.
             turns = tf.data.Dataset.range(here).repeat()
             both = each[0] if here == 1 else tf.data.Dataset.choose_from_datasets(each, turns)

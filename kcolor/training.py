@@ -73,7 +73,7 @@ class _Normalization(keras.Layer):
     def _whole(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """By the statistics of all replicas, which no one operation knows of."""
         floating = tf.cast(x, tf.float32)
-        mean, variance = replicas.moments(floating, range(len(x.shape) - 1))
+        mean, variance = replicas.moments(floating, list(range(len(x.shape) - 1)))
         gamma, beta = (tf.cast(each.value, tf.float32) for each in (self.stored.gamma, self.stored.beta))
         y = tf.nn.batch_normalization(floating, mean, variance, beta, gamma, self.stored.epsilon)
         return tf.cast(y, x.dtype), mean, variance

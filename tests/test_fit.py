@@ -231,7 +231,7 @@ def test_a_run_starts_from_another_s_weights(begun, photos, tmp_path, capsys, mo
     """Its generator, before any step, validates as that of the other did after its last one."""
     validated, ours = [], surveyed(photos)
 
-    def train(chosen, found, going, model, console):
+    def train(chosen, found, going, model, together, *, console):
         data = dataset.evaluation_batches(build.photos(found, "val"), size=64, batch_size=2)
         validated.append(model.evaluate(data, verbose=0, return_dict=True))
         assert [int(model.optimizer.iterations), int(model.critic_optimizer.iterations)] == [0, 0]
