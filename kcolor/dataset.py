@@ -108,15 +108,10 @@ def evaluation_batches(
     own = tf.data.Dataset.range(replica, len(photos), replicas)
     samples = own.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     batches = samples.batch(batch_size)
-    if evaluation_steps(len(photos), batch_size, replicas) > -(-len(own) // batch_size):
+    if -(-len(photos) // (batch_size * replicas)) > -(-len(own) // batch_size):
         none = (tf.zeros((0, size, size, 3), tf.uint8), tf.zeros((0,), tf.int32))
         batches = batches.concatenate(tf.data.Dataset.from_tensors(none))
     return batches.prefetch(2)
-
-
-def evaluation_steps(photos: int, batch_size: int, replicas: int = 1) -> int:
-    """How many batches each replica has of `evaluation_batches`."""
-    return -(-photos // (batch_size * replicas))
 
 
 def _window(rgb: tf.Tensor, share: tf.Tensor, place: tf.Tensor) -> tf.Tensor:

@@ -391,10 +391,7 @@ def _train(
         random_crop=data.random_crop,
     )
     validated, rows = build.photos(manifest, "val", chosen.train.validation_photos), batch // together.replicas
-    validation = loop.Validation(
-        partial(dataset.evaluation_batches, validated, size=data.size, batch_size=rows, crop=data.crop),
-        dataset.evaluation_steps(len(validated), rows, together.replicas),
-    )
+    validation = partial(dataset.evaluation_batches, validated, size=data.size, batch_size=rows, crop=data.crop)
     stop = loop.Stop()
     everything: list[Any] = [callbacks.StopOnNaN(going)]
     bar = callbacks.ProgressBar(console, epochs=epochs, steps_per_epoch=steps_per_epoch, batch_size=batch, step=step)

@@ -32,25 +32,12 @@ class Stop:
     agreed: bool = False
 
 
-@dataclass(frozen=True)
-class Validation:
-    """The photos of validation.
-
-    Args:
-        batches: As many for each replica, the last of them possibly empty.
-        steps: How many.
-    """
-
-    batches: Batches
-    steps: int
-
-
 def train(
     model: ColorGAN,
     team: Team,
     *,
     training: Batches,
-    validation: Validation,
+    validation: Batches,
     epochs: int,
     steps_per_epoch: int,
     callbacks: list[keras.callbacks.Callback],
@@ -62,7 +49,7 @@ def train(
         model: Compiled, made in the scope of the team's strategy.
         team: Who trains.
         training: Endless batches, from that step on.
-        validation: What is seen at each epoch's end.
+        validation: What is seen at each epoch's end: as many batches for each replica, the last possibly empty.
         epochs: Of the whole run.
         steps_per_epoch: Of the whole run.
         callbacks: Called as by Keras' `fit`, in this order. What they are told of a batch are tensors, the epoch's
@@ -104,11 +91,11 @@ class _Steps:
     def __init__(self, model: ColorGAN, team: Team) -> None:
         self.model, self.team = model, team
         self.alone = team.replicas == 1
-        # XLA, where Keras would have chosen it; not with several replicas, whose exchanges it does not know.
-        self.compiled = {"jit_compile": True} if self.alone and model.jit_compile else {}
         self.asked = tf.constant(0.0)
         self.step = {turn: tf.function(partial(self._train, turn), autograph=False) for turn in (True, False)}
-        self.judge = tf.function(self._judge, autograph=False)
+        size = model.generator.input_shape[1]
+        seen = (tf.TensorSpec((None, size, size, 3), tf.uint8), tf.TensorSpec((None,), tf.int32))
+        self.judge = tf.function(self._judge, autograph=False, input_signature=[(seen,) * len(team.here)])
         self.verdict = tf.function(model.verdict, autograph=False)
 
     def train(self, batches: Iterator[Any], turn: bool, stop: Stop) -> dict[str, tf.Tensor]:
@@ -121,41 +108,43 @@ class _Steps:
         self.asked = asked
         return means
 
-    def _train(self, turn: bool, data: Any, asked: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+    def _train(self, turn: bool, shared: tuple[Any, ...], asked: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         names: list[str] = []
 
-        def learn(rgb: tf.Tensor, labels: tf.Tensor, asked: tf.Tensor) -> tf.Tensor:
+        def learn(shared: tuple[Any, ...], asked: tf.Tensor) -> tf.Tensor:
+            rgb, labels = self.team.own(shared)
             terms = self.model.learn(rgb, labels, turn)
             names[:] = terms
             return tf.stack([*terms.values(), asked])
 
-        once = tf.function(learn, autograph=False, **self.compiled) if self.compiled else learn
-        strategy = self.team.strategy
-        told = strategy.reduce(tf.distribute.ReduceOp.MEAN, strategy.run(once, args=(*data, asked)), axis=None)
-        *terms, asked = tf.unstack(told)
+        told = self.team.strategy.run(self._compiled(learn), args=(shared, asked))
+        *terms, asked = tf.unstack(self.team.strategy.reduce(tf.distribute.ReduceOp.MEAN, told, axis=None))
         self.model.track(dict(zip(names, terms, strict=True)), turn)
         return self.model.means(), asked
 
-    def validate(self, validation: Validation) -> dict[str, tf.Tensor]:
+    def _compiled(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        """By XLA, where Keras would have chosen it; it knows nothing of what several replicas exchange."""
+        return tf.function(step, autograph=False, jit_compile=True) if self.alone and self.model.jit_compile else step
+
+    def validate(self, validation: Batches) -> dict[str, tf.Tensor]:
         """The verdict on the photos of validation."""
         for metric in (*self.model.test_trackers.values(), *self.model.figures, *self.model.grey_figures):
             metric.reset_state()
-        batches = self.team.share_out(validation.batches)
-        for _ in range(validation.steps):
+        for batches in self.team.share_out(validation):
             self.judge(batches)
         return self.verdict()
 
-    def _judge(self, batches: Iterator[Any]) -> None:
-        def judge(rgb: tf.Tensor, labels: tf.Tensor) -> None:
-            if self.alone:
-                self.model.judge(rgb, labels)
-                return
+    def _judge(self, shared: tuple[Any, ...]) -> None:
+        def judge(shared: tuple[Any, ...]) -> None:
+            rgb, labels = self.team.own(shared)
 
             def seen() -> tf.Tensor:
                 self.model.judge(rgb, labels)
                 return tf.constant(0)
 
-            tf.cond(tf.shape(rgb)[0] > 0, seen, lambda: tf.constant(0))
+            if self.alone:
+                seen()
+            else:
+                tf.cond(tf.shape(rgb)[0] > 0, seen, lambda: tf.constant(0))
 
-        once = tf.function(judge, autograph=False, **self.compiled) if self.compiled else judge
-        self.team.strategy.run(once, args=next(batches))
+        self.team.strategy.run(self._compiled(judge), args=(shared,))

@@ -37,24 +37,26 @@ class Team:
         """Whether this process is the one that writes."""
         return self.task is None or self.task.chief
 
-    def share_out(self, make: Callable[..., tf.data.Dataset]) -> Iterator[Any]:
-        """An endless iterator over what this process' replicas see at each step, for `Strategy.run`.
+    @property
+    def here(self) -> range:
+        """The numbers of the replicas of this process."""
+        if self.task is None:
+            return range(self.replicas)
+        number = self.replicas // len(self.task.addresses)
+        return range(self.task.index * number, (self.task.index + 1) * number)
+
+    def share_out(self, make: Callable[..., tf.data.Dataset]) -> Iterator[tuple[Any, ...]]:
+        """What the replicas of this process see, step by step: for each of them an element; see `own`.
 
         Args:
             make: Takes `replica`, its number, and `replicas`, how many there are, and gives its batches.
         """
+        return zip(*(make(replica=replica, replicas=self.replicas) for replica in self.here), strict=True)
 
-        def pipeline(context: tf.distribute.InputContext) -> tf.data.Dataset:
-            here = self.replicas // context.num_input_pipelines
-            first = context.input_pipeline_id * here
-            each = [make(replica=replica, replicas=self.replicas) for replica in range(first, first + here)]
-            # The replicas of a process take its elements in turn.
-            turns = tf.data.Dataset.range(here).repeat()
-            both = each[0] if here == 1 else tf.data.Dataset.choose_from_datasets(each, turns)
-            # Where data could end, machines would ask each other at every step whether one of them has some left.
-            return both.repeat().apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
-
-        return iter(self.strategy.distribute_datasets_from_function(pipeline))
+    def own(self, shared: tuple[Any, ...]) -> Any:
+        """In `Strategy.run`: this replica's element."""
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        return shared[int(tf.get_static_value(replica)) - self.here.start]
 
     def share(self, variables: list[keras.Variable]) -> None:
         """Give all workers the chief's values."""
