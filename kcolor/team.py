@@ -63,23 +63,21 @@ class Team:
         if self.task is None:
             return
 
-        def first(values: list[tf.Tensor]) -> list[tf.Tensor]:
+        def first(value: tf.Tensor) -> tf.Tensor:
             context = tf.distribute.get_replica_context()
             own = tf.equal(context.replica_id_in_sync_group, 0)
-            mine = [tf.where(own, value, tf.zeros_like(value)) for value in values]
-            return context.all_reduce(tf.distribute.ReduceOp.SUM, mine)
+            return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.where(own, value, tf.zeros_like(value)))
 
-        @tf.function(autograph=False)
-        def of_first(values: list[tf.Tensor]) -> list[tf.Tensor]:
-            shared = self.strategy.run(first, args=(values,))
-            return [self.strategy.experimental_local_results(value)[0] for value in shared]
+        @tf.function(autograph=False, reduce_retracing=True)
+        def of_first(value: tf.Tensor) -> tf.Tensor:
+            return self.strategy.experimental_local_results(self.strategy.run(first, args=(value,)))[0]
 
         # Unsigned numbers, the states of random generators, are none that machines can add up.
         wide = {tf.uint32: tf.int64}
-        tensors = [tf.convert_to_tensor(variable.value) for variable in variables]
-        shared = of_first([tf.cast(tensor, wide.get(tensor.dtype, tensor.dtype)) for tensor in tensors])
-        for variable, tensor, value in zip(variables, tensors, shared, strict=True):
-            variable.assign(tf.cast(value, tensor.dtype))
+        for variable in variables:
+            value = tf.convert_to_tensor(variable.value)
+            shared = of_first(tf.reshape(tf.cast(value, wide.get(value.dtype, value.dtype)), (-1,)))
+            variable.assign(tf.reshape(tf.cast(shared, value.dtype), value.shape))
 
 
 def assemble(task: Task | None) -> Team:
