@@ -250,7 +250,16 @@ class ColorGAN(keras.Model):
                 tape.watch(outputs)
                 terms = self.generator_terms(l, ab, labels, outputs)
             slopes = tape.gradient(terms["generator"], outputs)
-            gradients = generator_tape.gradient(outputs, self.generator.trainable_variables, output_gradients=slopes)
+            if replicas.count() == 1:
+                gradients = generator_tape.gradient(
+                    outputs, self.generator.trainable_variables, output_gradients=slopes
+                )
+            else:
+                # From one number back: from several outputs TensorFlow takes the branches in no certain order, and what
+                # replicas exchange on the way they must exchange in the same one.
+                with generator_tape:
+                    led = tf.add_n([tf.reduce_sum(slopes[name] * output) for name, output in sorted(outputs.items())])
+                gradients = generator_tape.gradient(led, self.generator.trainable_variables)
             _descend(self.optimizer, gradients, self.generator.trainable_variables)
             return terms
 
