@@ -10,12 +10,12 @@ import json
 import socket
 import struct
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from kcolor.errors import ClusterError
+from kcolor.errors import ClusterError, KcolorError
 
 _LENGTH = struct.Struct(">Q")
 _MOST = 2**32  # bytes in one message; a manifest of millions of photos is some hundred megabytes
@@ -23,6 +23,9 @@ _HELLO = "kcolor fit"
 
 # What is not a worker's word is not waited for: a port scanner, or a browser.
 _PATIENCE = 30.0
+
+# How long the chief goes on telling what is wrong to those who come later, in seconds.
+_GRACE = 10.0
 
 
 @dataclass(frozen=True)
@@ -112,13 +115,27 @@ def meet(
         server = stack.enter_context(_listening(task))
         if task.chief:
             others, wrong = _receive_all(task, server, stack, differs, wait)
-            for connection in others.values():
-                with suppress(OSError):  # it has gone, which will be noticed soon enough
-                    _send(connection, {"refused": wrong} if wrong else {"told": tells})
+            _answer(others, {"refused": wrong} if wrong else {"told": tells})
             if wrong:
                 raise ClusterError(wrong)
             return tells
         return _report(task, says, wait)
+
+
+@contextmanager
+def refusing(task: Task | None) -> Iterator[None]:
+    """If the chief makes a mistake before it meets the others, tell those who wait for it."""
+    try:
+        yield
+    except KcolorError as error:
+        if task and task.chief and not isinstance(error, ClusterError):
+            # Where TensorFlow has the port by now, they have met.
+            with suppress(ClusterError), ExitStack() as stack:
+                server = stack.enter_context(_listening(task))
+                told = f"worker 0: {error}"
+                others, _ = _receive_all(task, server, stack, lambda says: told, _GRACE)
+                _answer(others, {"refused": told})
+        raise
 
 
 def _listening(task: Task) -> socket.socket:
@@ -144,10 +161,12 @@ def _receive_all(
     """The connections of the others, and what is wrong, if anything."""
     deadline = time.monotonic() + wait
     others: dict[int, socket.socket] = {}
+    wrong = None
     while len(others) < len(task.addresses) - 1:
         left = deadline - time.monotonic()
         if left <= 0:
-            return others, _absent(task, min(set(range(1, len(task.addresses))) - set(others)), wait)
+            missing = min(set(range(1, len(task.addresses))) - set(others))
+            return others, wrong or _absent(task, missing, wait)
         try:
             server.settimeout(left)
             connection = stack.enter_context(server.accept()[0])
@@ -160,10 +179,19 @@ def _receive_all(
         index = int(hello["worker"])
         others[index] = connection
         if hello["addresses"] != list(task.addresses):
-            return others, f"worker {index} has another TF_CONFIG than worker 0; give all the same cluster"
-        if problem := differs(hello["says"]):
-            return others, f"{task.named(index)} {problem}"
-    return others, None
+            problem: str | None = "has another TF_CONFIG than worker 0; give all the same cluster"
+        else:
+            problem = differs(hello["says"])
+        if problem and not wrong:
+            wrong = f"worker {index} {problem}" if index >= len(task.addresses) else f"{task.named(index)} {problem}"
+            deadline = min(deadline, time.monotonic() + _GRACE)
+    return others, wrong
+
+
+def _answer(others: Mapping[int, socket.socket], answer: Mapping[str, Any]) -> None:
+    for connection in others.values():
+        with suppress(OSError):  # it has gone, which will be noticed soon enough
+            _send(connection, answer)
 
 
 def _report(task: Task, says: Mapping[str, Any], wait: float) -> Mapping[str, Any]:

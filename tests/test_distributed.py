@@ -14,7 +14,7 @@ from workers import PATIENCE, ended, started
 from kcolor import checkpoint, fit, manifest, recipe
 from kcolor.run import Run
 
-# A class branch, the penalty, batch normalization, dropout, old prints, five steps of the critic to one of the generator.
+# A class branch, the penalty, batch normalization, dropout, old prints, five critic steps to one of the generator.
 CHANGES = ["data.size=64", "network.depth=4", "network.width=4", "network.critic_width=4", "network.critic_strided=2"]
 CHANGES += ["train.batch_size=4", "train.steps_per_epoch=12", "train.epochs=2", "train.checkpoint_minutes=0"]
 CHANGES += ["data.split=[0.6,0.2,0.2]", "data.tone=0.2", "data.grain=3.0"]
@@ -84,6 +84,16 @@ def assert_alike(one: Run, other: Run) -> None:
     networks = [keras.models.load_model(run.generator, compile=False) for run in (one, other)]
     for mine, yours in zip(networks[0].weights, networks[1].weights, strict=True):
         np.testing.assert_allclose(yours.numpy(), mine.numpy(), atol=2e-5)
+
+
+def test_a_mistake_that_the_chief_sees_is_told_to_the_other(photos, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine.txt").touch()
+    with started([words(photos, tmp_path / "run")] * 2, tmp_path) as processes:
+        statuses, _, said = ended(processes)
+    assert statuses == [2, 2], said
+    assert "run: there is something in it" in only_line(said[0])
+    assert only_line(said[1]) == only_line(said[0]).replace("kcolor: ", "kcolor: worker 0: ")
 
 
 def test_a_worker_that_means_something_else(photos, tmp_path):

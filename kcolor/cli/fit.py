@@ -74,33 +74,34 @@ def fit(
         raise click.UsageError("name a recipe (kcolor recipes lists them), or a run to go on with: --resume -o RUNDIR")
     if data:
         changes = (*changes, f"data.folder={quoted(data)}")
-    if resuming and follows:  # whatever the run is, the chief tells
-        told = recipes.load(recipes.find(recipe), changes) if recipe else None
-        _resume(told, output or run.RUNS, 60 * wait, follows=True, data=data)
-        return
-    if resuming:
-        path = output or run.last_path(recipes.find(str(recipe)).stem)
-        file = recipes.find(recipe) if recipe else run.Run(path).recipe
-        if not recipe:
-            run.Run(path).read_info()
-        _resume(recipes.load(file, changes), path, 60 * wait)
-        return
-    file = recipes.find(str(recipe))
-    chosen = recipes.load(file, changes)
-    origin = bundled.find(origin) if origin else None
-    if dry_run:
-        _dry_run(chosen, origin)
-        return
-    path = output or run.next_path(file.stem)
-    if path.exists() and not follows:
-        run.claim(path)  # before a survey that may take hours
-    manifest = prepared(chosen.data, chosen.seed)
-    tell_of(manifest)
-    with quiet_import():
-        from kcolor import fit as verb
-    with _stopping(path):
-        done = verb.fit(chosen, manifest, path, name=file.stem, origin=origin, wait=60 * wait)
-    _tell_of_run(done.path, follows)
+    with cluster.refusing(task):
+        if resuming and follows:  # whatever the run is, the chief tells
+            told = recipes.load(recipes.find(recipe), changes) if recipe else None
+            _resume(told, output or run.RUNS, 60 * wait, follows=True, data=data)
+            return
+        if resuming:
+            path = output or run.last_path(recipes.find(str(recipe)).stem)
+            file = recipes.find(recipe) if recipe else run.Run(path).recipe
+            if not recipe:
+                run.Run(path).read_info()
+            _resume(recipes.load(file, changes), path, 60 * wait)
+            return
+        file = recipes.find(str(recipe))
+        chosen = recipes.load(file, changes)
+        origin = bundled.find(origin) if origin else None
+        if dry_run:
+            _dry_run(chosen, origin)
+            return
+        path = output or run.next_path(file.stem)
+        if path.exists() and not follows:
+            run.claim(path)  # before a survey that may take hours
+        manifest = prepared(chosen.data, chosen.seed)
+        tell_of(manifest)
+        with quiet_import():
+            from kcolor import fit as verb
+        with _stopping(path):
+            done = verb.fit(chosen, manifest, path, name=file.stem, origin=origin, wait=60 * wait)
+        _tell_of_run(done.path, follows)
 
 
 def _resume(
