@@ -105,5 +105,5 @@ def test_a_worker_that_means_something_else(photos, tmp_path):
     first, second = map(only_line, said)
     assert first == second
     assert "worker 1 (127.0.0.1:" in first
-    assert "was given another recipe than worker 0 (optimizer.beta1 = 0.7, not 0.0)" in first
+    assert "was given another recipe than worker 0 (optimizer.beta1 = 0.7, not 0.5)" in first
     assert list((tmp_path / "run").iterdir()) == []
