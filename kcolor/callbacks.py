@@ -17,9 +17,15 @@ from rich.table import Column
 from kcolor import checkpoint, color, pictures
 from kcolor.errors import RunError
 from kcolor.gan import FIGURES
+from kcolor.loop import Stop
 from kcolor.run import Run
 
 TILE = 192  # pixels: what is smaller is enlarged in the sample grids
+
+# To look at a loss is to wait for the step that it is of; a device that is waited for at each step stands still between
+# two. A mean that is once not finite stays so to the end of its epoch.
+_STEPS_BETWEEN_LOOKS = 20
+_SECONDS_BETWEEN_LOOKS = 0.2
 
 
 class Stopped(Exception):  # noqa: N818 - it is no error
@@ -52,6 +58,7 @@ class ProgressBar(keras.callbacks.Callback):
         self.batch_size = batch_size
         self.step = step
         self.total = epochs * steps_per_epoch
+        self.looked = 0.0
         # The losses come last and take what room there is: on a narrow terminal they are what is cut.
         self.progress = Progress(
             TextColumn("{task.description}", table_column=Column(no_wrap=True)),
@@ -79,6 +86,9 @@ class ProgressBar(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.step += 1
+        if self.progress.disable or time.monotonic() - self.looked < _SECONDS_BETWEEN_LOOKS:
+            return
+        self.looked = time.monotonic()
         rate = (self.step - self.first_step) * self.batch_size / (time.monotonic() - self.started)
         losses = "  ".join(f"{name} {float(value):.4g}" for name, value in (logs or {}).items())
         self.progress.update(self.task, completed=self.step, losses=losses, rate=f"{rate:.1f} pictures/s")
@@ -105,7 +115,7 @@ class History(keras.callbacks.Callback):
         self.batch_size = batch_size
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.first_step = int(self.model.critic_optimizer.iterations)
+        self.first_step = self.model.step
         self.started = time.monotonic()
         self.trained: float | None = None
 
@@ -114,7 +124,7 @@ class History(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         seconds = self.trained or time.monotonic() - self.started
-        step = int(self.model.critic_optimizer.iterations)
+        step = self.model.step
         entry = {
             "epoch": epoch + 1,
             "step": step,
@@ -157,7 +167,7 @@ def _or_none(value: float) -> float | None:
 
 
 class StopOnNaN(keras.callbacks.Callback):
-    """Ends training at the first loss that is not finite.
+    """Ends training soon after the first loss that is not finite, at the same step on all machines.
 
     Args:
         run: Whose last good checkpoint is to be named.
@@ -168,7 +178,8 @@ class StopOnNaN(keras.callbacks.Callback):
         self.run = run
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self._check(logs)
+        if batch % _STEPS_BETWEEN_LOOKS == 0:
+            self._check(logs)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self._check(logs)
@@ -177,7 +188,7 @@ class StopOnNaN(keras.callbacks.Callback):
         losses = {name: value for name, value in (logs or {}).items() if name.removeprefix("val_") not in FIGURES}
         bad = [name for name, value in losses.items() if not math.isfinite(float(value))]
         if bad:
-            step = int(self.model.critic_optimizer.iterations)
+            step = self.model.step
             raise not_finite(self.run, f"step {step}: the loss is not finite ({', '.join(bad)})")
 
 
@@ -197,68 +208,89 @@ BETTER: dict[str, Callable[[float], float]] = {
 }
 
 
-class Checkpoints(keras.callbacks.Callback):
-    """Checkpoints by the clock and at each epoch's end, the best generator, and stopping on a signal.
+class Stopping(keras.callbacks.Callback):
+    """Stopping on a signal, when all workers know of it.
+
+    Args:
+        stop: Whether they do.
+        steps_per_epoch: The run's own.
+    """
+
+    def __init__(self, *, stop: Stop, steps_per_epoch: int) -> None:
+        super().__init__()
+        self.stop = stop
+        self.steps_per_epoch = steps_per_epoch
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.step = self.model.step
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.step += 1
+        # After an epoch's last step on_epoch_end does it, once the validation is in the history.
+        if self.step % self.steps_per_epoch and self.is_time():
+            self.halt()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.halt()
+
+    def is_time(self) -> bool:
+        """Whether something is to be done between two steps."""
+        return self.stop.agreed
+
+    def halt(self) -> None:
+        """Stop, if that has been agreed on."""
+        if self.stop.agreed:
+            raise Stopped(self.step, self.stop.signum or signal.SIGTERM)
+
+    def ask_to_stop(self, signum: int, frame: FrameType | None) -> None:
+        """A signal handler: saves and stops at the end of a step; a second signal stops at once."""
+        if self.stop.signum is not None:
+            raise KeyboardInterrupt
+        self.stop.signum = signum
+
+
+class Checkpoints(Stopping):
+    """Checkpoints by the clock, at each epoch's end and before stopping; the best generator.
 
     Args:
         run: In whose ``checkpoints`` folder.
         minutes: The time between two within an epoch; 0: one a step.
-        steps_per_epoch: The run's own.
         best_by: The validation figure by which the best generator is told: a key of `BETTER`.
-        tracked: Called at the first epoch's beginning: puts the running means of a resumed epoch back, which
-            Keras has just reset.
+        stop, steps_per_epoch: As in `Stopping`.
     """
 
-    def __init__(
-        self, run: Run, *, minutes: float, steps_per_epoch: int, best_by: str, tracked: Callable[[], None]
-    ) -> None:
-        super().__init__()
+    def __init__(self, run: Run, *, minutes: float, best_by: str, stop: Stop, steps_per_epoch: int) -> None:
+        super().__init__(stop=stop, steps_per_epoch=steps_per_epoch)
         self.best_by = best_by
         self.run = run
         self.seconds = 60 * minutes
-        self.steps_per_epoch = steps_per_epoch
-        self.tracked: Callable[[], None] | None = tracked
-        self.signum: int | None = None
 
     def on_train_begin(self, logs: Any = None) -> None:
+        super().on_train_begin(logs)
         self.saved_at = time.monotonic()
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        if self.tracked:
-            self.tracked()
-            self.tracked = None
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if int(self.model.critic_optimizer.iterations) % self.steps_per_epoch == 0:
-            return  # on_epoch_end saves, once the validation is in the history
-        if self.signum is not None or time.monotonic() - self.saved_at >= self.seconds:
-            self._save()
+    def is_time(self) -> bool:
+        return super().is_time() or time.monotonic() - self.saved_at >= self.seconds
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         kept = [self.shortfall(entry) for entry in self.run.read_history()]
         if kept[-1] == min(kept):
             checkpoint.save_generator(self.model, self.run.best)
-        self._save()
+        self.halt()
 
     def shortfall(self, entry: dict[str, Any]) -> float:
         """How far an epoch is from the best there could be, by the figure that was chosen."""
         value = entry.get(f"val_{self.best_by}")
         return math.inf if value is None else BETTER[self.best_by](value)
 
-    def _save(self) -> None:
+    def halt(self) -> None:
+        """Save; and stop, if that has been agreed on."""
         try:
-            saved = checkpoint.save(self.model, self.run.checkpoints)
+            checkpoint.save(self.model, self.run.checkpoints)
         except FloatingPointError as error:
             raise not_finite(self.run, str(error)) from error
         self.saved_at = time.monotonic()
-        if self.signum is not None:
-            raise Stopped(saved.step, self.signum)
-
-    def ask_to_stop(self, signum: int, frame: FrameType | None) -> None:
-        """A signal handler: saves and stops at the end of the step; a second signal stops at once."""
-        if self.signum is not None:
-            raise KeyboardInterrupt
-        self.signum = signum
+        super().halt()
 
 
 def tensorboard(folder: Path) -> keras.callbacks.Callback:

@@ -41,8 +41,8 @@ def save(gan: ColorGAN, folder: Path) -> Checkpoint:
         RunError: The disk is full or cannot be written to; the checkpoints that were there still are.
         FloatingPointError: A weight is not finite; nothing is written.
     """
-    step = int(gan.critic_optimizer.iterations)
-    floating = [variable for variable in _variables(gan) if variable.dtype.startswith(("float", "bfloat"))]
+    step = gan.step
+    floating = [variable for variable in variables(gan) if variable.dtype.startswith(("float", "bfloat"))]
     if not all(bool(tf.reduce_all(tf.math.is_finite(variable.value))) for variable in floating):
         raise FloatingPointError(f"step {step}: a weight is not finite")
     path = folder / f"step-{step:08d}"
@@ -125,10 +125,11 @@ def restore(gan: ColorGAN, checkpoint: Checkpoint) -> None:
 
 
 def _state(gan: ColorGAN) -> tf.train.Checkpoint:
-    return tf.train.Checkpoint(variables=[variable.value for variable in _variables(gan)])
+    return tf.train.Checkpoint(variables=[variable.value for variable in variables(gan)])
 
 
-def _variables(gan: ColorGAN) -> list[keras.Variable]:
+def variables(gan: ColorGAN) -> list[keras.Variable]:
+    """All that training changes of a compiled GAN."""
     # One list of all there is, so that nothing is left out for want of a name.
     variables = [*gan.variables, *gan.optimizer.variables, *gan.critic_optimizer.variables]
     return variables + [variable for tracker in gan.train_trackers.values() for variable in tracker.variables]

@@ -1,31 +1,39 @@
 """Train: from a recipe and its photos to a run directory with a trained generator."""
 
 import errno
+import os
 import shutil
 import signal
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 from rich.console import Console
 
-from kcolor import build, callbacks, checkpoint, dataset, files, recipe, run, shards
+from kcolor import __version__, build, callbacks, checkpoint, cluster, dataset, files, loop, recipe, run, shards, team
 from kcolor.colorizer import Colorizer
-from kcolor.errors import DataError, RunError
+from kcolor.errors import DataError, RecipeError, RunError, WorkerLostError
 from kcolor.gan import ColorGAN
 from kcolor.manifest import Manifest
 from kcolor.prepare import locate, place
 from kcolor.recipe import Recipe
 from kcolor.run import Run
+from kcolor.team import Team
 
 SAMPLES = 8
 
 # A run may go on longer, with photos that were moved and with other habits, but not with other photos or networks.
 _MAY_CHANGE = ("train.epochs", "train.checkpoint_minutes", "data.folder", "data.labels")
+
+# Where photos are may differ from machine to machine; which ones they are, may not.
+_OF_EACH_MACHINE = ("data.folder", "data.labels")
+
+WAIT = 600.0  # seconds, for other machines
 
 
 @dataclass(frozen=True)
@@ -63,17 +71,21 @@ def fit(
     name: str = "recipe",
     origin: Path | None = None,
     console: Console | None = None,
+    together: Team | None = None,
+    wait: float = WAIT,
 ) -> Run:
-    """Train a new run from its beginning to its end.
+    """Train a new run from its beginning to its end, on all the GPUs there are; with the machines of ``TF_CONFIG``.
 
     Args:
         chosen: The recipe.
         manifest: Its photos.
-        path: The run directory to make.
+        path: The run directory to make; of several machines, the chief makes it.
         name: What the recipe is called.
         origin: A model whose weights the generator starts from (`kcolor.colorizer.Colorizer.load`); the critic starts
             anew. None: all weights are drawn from the seed.
         console: Where progress is shown.
+        together: Who trains; None: as above.
+        wait: How long to wait for the other machines, in seconds.
 
     Raises:
         KcolorError: See `resume`; or the directory has something in it; or the model to start from is of another
@@ -82,12 +94,24 @@ def fit(
     """
     check_splits(manifest)
     build.source(chosen, manifest)  # shards that do not fit are told of before anything is made
-    source = Colorizer.load(origin) if origin else None
+    console = console or Console()
+    task = cluster.read(os.environ.get("TF_CONFIG")) if together is None else None
+    if task:
+        if task.chief:
+            run.claim(path)
+        _meet(task, chosen, manifest, {}, wait)
+    together = together or team.assemble(task)
+    source = Colorizer.load(origin) if origin and together.chief else None
     if source:
         build.check_origin(chosen, source, manifest.classes)
-    model = _model(chosen, manifest)
+    model = _model(chosen, manifest, together)
     if source:
-        _start(model, source, manifest, console or Console())
+        _start(model, source, manifest, console)
+    if origin:
+        together.share(checkpoint.variables(model))
+    if not together.chief:
+        _train(chosen, manifest, Run(path), model, together, console=console)
+        return Run(path)
     started = run.claim(path)
     with run.locked(started):
         manifest.save(started.manifest)
@@ -100,47 +124,141 @@ def fit(
             shards_sha256=build.shards_sha256(chosen),
             origin={"path": str(source.path.resolve()), "sha256": source.sha256} if source else None,
         )
-        _train(chosen, manifest, started, model, console or Console())
+        _train(chosen, manifest, started, model, together, console=console)
     return started
 
 
-def resume(chosen: Recipe | None, path: Path, *, console: Console | None = None) -> Run:
+def resume(
+    chosen: Recipe | None,
+    path: Path,
+    *,
+    console: Console | None = None,
+    folder: str | None = None,
+    together: Team | None = None,
+    wait: float = WAIT,
+) -> Run:
     """Go on with a run from its last checkpoint, exactly as if it had not been interrupted.
 
     Args:
         chosen: The recipe, which may ask for more epochs than the run had, and may say where its photos are now; None:
             the run's own.
-        path: The run directory.
+        path: The run directory; of several machines, the chief alone looks at it and tells the others.
         console: Where progress is shown.
+        folder: Where the photos are on this machine, if it is not the chief and has no recipe of its own.
+        together: As in `fit`.
+        wait: As in `fit`.
 
     Raises:
         KcolorError: It is no run directory, or one of another recipe; a photo has gone; a loss is not finite; the disk
-            is full; another process trains it.
+            is full; another process trains it; another machine does not come, or stops.
         callbacks.Stopped: Ctrl-C or SIGTERM came; everything is saved.
     """
-    going = Run(path)
+    going, console = Run(path), console or Console()
+    task = cluster.read(os.environ.get("TF_CONFIG")) if together is None else None
+    if task and not task.chief:
+        here = folder or (chosen.data.folder if chosen else None)
+        chosen, manifest = _told(_meet(task, chosen, None, {}, wait), str(here or ""))
+        together = team.assemble(task)
+        model = _model(chosen, manifest, together)
+        together.share(checkpoint.variables(model))
+        _train(chosen, manifest, going, model, together, console=console)
+        return going
     info = going.read_info()
     own = recipe.load(going.recipe)
-    chosen = _settle(chosen or own, own, going, info["recipe"])
+    asked = chosen or own
+    chosen = _settle(asked, own, going, info["recipe"])
     with run.locked(going):
         _sweep(going)
         _check_shards(chosen, going, info.get("shards_sha256"))
         moved = chosen.data.folder != own.data.folder and "shards_sha256" not in info
         manifest = Manifest.load(going.manifest, root=_root(chosen.data.folder) if moved else None)
         if moved:
-            _check_moved(manifest)
+            _check_found(manifest)
         if manifest.sha256 != info["manifest_sha256"]:
             raise RunError(f"{going.manifest}: changed since the run began; put it back, or begin a new run")
-        model = _model(chosen, manifest)
-        if not _restore(model, going, console or Console()) and "from" in info:
-            _start(model, _origin(going, info["from"]), manifest, console or Console())
+        if task:
+            text = going.manifest.read_text("utf-8", "surrogateescape")
+            tells = {"recipe": chosen.dump(), "manifest": text, "shards": info.get("shards_sha256")}
+            _meet(task, asked, None, tells, wait)
+        together = together or team.assemble(task)
+        model = _model(chosen, manifest, together)
+        if not _restore(model, going, console) and "from" in info:
+            _start(model, _origin(going, info["from"]), manifest, console)
+        together.share(checkpoint.variables(model))
         if moved:
             manifest.save(going.manifest)
         files.write_text(going.recipe, chosen.dump())
-        finished = int(model.critic_optimizer.iterations) >= plan(chosen, manifest).steps
+        finished = model.step >= plan(chosen, manifest).steps
         if not (finished and going.generator.exists()):
-            _train(chosen, manifest, going, model, console or Console())
+            _train(chosen, manifest, going, model, together, console=console)
     return going
+
+
+def _meet(
+    task: cluster.Task, chosen: Recipe | None, manifest: Manifest | None, tells: Mapping[str, str | None], wait: float
+) -> Mapping[str, Any]:
+    """Wait for the other machines; they are to mean the same.
+
+    Args:
+        task: Which of them this is.
+        chosen: What it was asked to train; None: what the chief says.
+        manifest: The photos of a new run; None: a run goes on.
+        tells: What the chief tells the others.
+        wait: Seconds.
+    """
+    mine = {
+        "kcolor": __version__,
+        "tensorflow": tf.__version__,
+        "GPUs": len(tf.config.list_physical_devices("GPU")),
+        "resume": manifest is None,
+        "recipe": chosen.model_dump(mode="json") if chosen else None,
+        "photos": manifest.sha256 if manifest else None,
+        "shards": build.shards_sha256(chosen) if chosen and manifest else None,
+    }
+
+    def differs(theirs: Mapping[str, Any]) -> str | None:
+        if theirs["resume"] != mine["resume"]:
+            does, other = ("resumes a run", "begins one") if theirs["resume"] else ("begins a run", "resumes one")
+            return f"{does}, and worker 0 {other}; start all with the same command"
+        for what in ("kcolor", "tensorflow", "GPUs"):
+            if theirs[what] != mine[what]:
+                return f"has {what} {theirs[what]}, and worker 0 {mine[what]}; all are to have the same"
+        if chosen and theirs["recipe"]:
+            lines = recipe.differences(Recipe.model_validate(theirs["recipe"]), chosen)
+            lines = [line for line in lines if not line.startswith(_OF_EACH_MACHINE)]
+            if lines:
+                return (
+                    f"was given another recipe than worker 0 ({'; '.join(lines[:3])}); start all with the same command"
+                )
+        if theirs["photos"] != mine["photos"]:
+            return "has other photos than worker 0; copy the folder anew, or name a shared one"
+        if theirs["shards"] != mine["shards"]:
+            return "reads the photos from other shards than worker 0, or one of them from none; copy the folder anew"
+        return None
+
+    return cluster.meet(task, mine, tells, differs=differs, wait=wait)
+
+
+def _told(told: Mapping[str, Any], here: str) -> tuple[Recipe, Manifest]:
+    """The recipe and the photos of a run that goes on, as the chief tells them; `here` they may be elsewhere.
+
+    Raises:
+        KcolorError: They are not where they are said to be.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        texts = {name: Path(folder) / name for name in ("recipe", "manifest")}
+        for name, file in texts.items():
+            file.write_text(told[name], "utf-8", "surrogateescape")
+        chosen = recipe.load(texts["recipe"])
+        if here:
+            chosen = chosen.model_copy(update={"data": chosen.data.model_copy(update={"folder": here})})
+        if build.shards_sha256(chosen) != told["shards"]:
+            raise RunError(f"{chosen.data.folder}: not what the run reads photos from; name the right place by --data")
+        if told["shards"]:
+            return chosen, Manifest.load(texts["manifest"])
+        manifest = Manifest.load(texts["manifest"], root=_root(here) if here else None)
+        _check_found(manifest)
+        return chosen, manifest
 
 
 def _settle(chosen: Recipe, own: Recipe, going: Run, name: str) -> Recipe:
@@ -187,8 +305,8 @@ def _check_shards(chosen: Recipe, going: Run, recorded: str | None) -> None:
         )
 
 
-def _check_moved(manifest: Manifest) -> None:
-    """Make sure that a folder that is said to hold a run's photos now does; a look at some of them tells.
+def _check_found(manifest: Manifest) -> None:
+    """Make sure that a folder that is said to hold a run's photos does; a look at some of them tells.
 
     Raises:
         DataError: It does not.
@@ -227,10 +345,22 @@ def check_splits(manifest: Manifest) -> None:
             )
 
 
-def _model(chosen: Recipe, manifest: Manifest) -> ColorGAN:
+def _model(chosen: Recipe, manifest: Manifest, together: Team) -> ColorGAN:
+    """The GAN, on all devices of the team.
+
+    Raises:
+        RecipeError: A batch cannot be shared out among them; or see `build.color_gan`.
+    """
+    batch, replicas = chosen.train.batch_size, together.replicas
+    if batch % replicas:
+        raise RecipeError(
+            f"train.batch_size: {batch} photos cannot be shared out evenly among {replicas} devices; "
+            f"--set train.batch_size={-(-batch // replicas) * replicas}, or hide some (CUDA_VISIBLE_DEVICES)"
+        )
     if chosen.train.deterministic:
         tf.config.experimental.enable_op_determinism()
-    return build.color_gan(chosen, len(manifest.classes), plan(chosen, manifest).steps)
+    with together.strategy.scope():
+        return build.color_gan(chosen, len(manifest.classes), plan(chosen, manifest).steps)
 
 
 def _start(model: ColorGAN, source: Colorizer, manifest: Manifest, console: Console) -> None:
@@ -276,77 +406,67 @@ def _restore(model: ColorGAN, going: Run, console: Console) -> bool:
     return False
 
 
-def _train(chosen: Recipe, manifest: Manifest, going: Run, model: ColorGAN, console: Console) -> None:
+def _train(
+    chosen: Recipe, manifest: Manifest, going: Run, model: ColorGAN, together: Team, *, console: Console
+) -> None:
+    """Train to the end. The chief tells of it and writes; the others do what they must for its sake."""
     steps_per_epoch, epochs = plan(chosen, manifest).steps_per_epoch, chosen.train.epochs
-    step = int(model.critic_optimizer.iterations)
-    epoch, within = divmod(step, steps_per_epoch)
-    common: dict[str, Any] = {"size": chosen.data.size, "batch_size": chosen.train.batch_size, "crop": chosen.data.crop}
+    step = model.step
+    data, batch = chosen.data, chosen.train.batch_size
     photos = build.source(chosen, manifest)
-    training = photos("train")
-    validation = dataset.evaluation_batches(photos("val", chosen.train.validation_photos), **common)
-    samples = dataset.evaluation_batches(
-        photos("val", SAMPLES), size=chosen.data.size, batch_size=SAMPLES, crop=chosen.data.crop
+    training = partial(
+        dataset.training_stream,
+        photos("train"),
+        size=data.size,
+        batch_size=batch,
+        seed=chosen.seed,
+        start=step,
+        crop=data.crop,
+        flip=data.flip,
+        random_crop=data.random_crop,
     )
-
-    trackers = [variable for tracker in model.train_trackers.values() for variable in tracker.variables]
-    values = [variable.numpy() for variable in trackers]
-
-    def put_back_running_means() -> None:
-        for variable, value in zip(trackers, values, strict=True):
-            variable.assign(value if within else np.zeros_like(value))
-
-    bar = callbacks.ProgressBar(
-        console,
-        epochs=epochs,
-        steps_per_epoch=steps_per_epoch,
-        batch_size=chosen.train.batch_size,
-        step=step,
-    )
-    with _clear_line(going, chosen, manifest, model, steps_per_epoch):
-        keeper = callbacks.Checkpoints(
-            going,
-            minutes=chosen.train.checkpoint_minutes,
-            steps_per_epoch=steps_per_epoch,
-            best_by=chosen.train.best_by,
-            tracked=put_back_running_means,
-        )
-        everything = [
-            bar,
-            callbacks.StopOnNaN(going),
-            callbacks.History(going, chosen.train.batch_size),
-            callbacks.Samples(going, next(samples.as_numpy_iterator())[0]),
-            callbacks.tensorboard(going.tensorboard),
-            keeper,  # last: what it saves has been told of
-        ]
+    validated, rows = photos("val", chosen.train.validation_photos), batch // together.replicas
+    validation = partial(dataset.evaluation_batches, validated, size=data.size, batch_size=rows, crop=data.crop)
+    stop = loop.Stop()
+    everything: list[Any] = [callbacks.StopOnNaN(going)]
+    bar = callbacks.ProgressBar(console, epochs=epochs, steps_per_epoch=steps_per_epoch, batch_size=batch, step=step)
+    with _clear_line(going, chosen, manifest, model, together, steps_per_epoch=steps_per_epoch):
+        if together.chief:
+            keeper: callbacks.Stopping = callbacks.Checkpoints(
+                going,
+                minutes=chosen.train.checkpoint_minutes,
+                best_by=chosen.train.best_by,
+                stop=stop,
+                steps_per_epoch=steps_per_epoch,
+            )
+            some = photos("val", SAMPLES)
+            samples = dataset.evaluation_batches(some, size=data.size, batch_size=SAMPLES, crop=data.crop)
+            everything += [
+                bar,
+                callbacks.History(going, batch),
+                callbacks.Samples(going, next(samples.as_numpy_iterator())[0]),
+                callbacks.tensorboard(going.tensorboard),
+            ]
+        else:
+            keeper = callbacks.Stopping(stop=stop, steps_per_epoch=steps_per_epoch)
+        everything.append(keeper)  # last: what it saves has been told of
         with _signals(keeper), _closing(bar):
-            spans = [(epoch, epochs, steps_per_epoch)]
-            if within:  # the rest of the epoch that was interrupted is shorter than the others
-                spans = [(epoch, epoch + 1, steps_per_epoch - within), (epoch + 1, epochs, steps_per_epoch)]
-            for first, last, steps in spans:
-                if first >= last:
-                    continue
-                model.fit(
-                    dataset.training_stream(
-                        training,
-                        seed=chosen.seed,
-                        start=int(model.critic_optimizer.iterations),
-                        flip=chosen.data.flip,
-                        random_crop=chosen.data.random_crop,
-                        **common,
-                    ),
-                    initial_epoch=first,
-                    epochs=last,
-                    steps_per_epoch=steps,
-                    validation_data=validation,
-                    callbacks=everything,
-                    verbose=0,
-                    shuffle=False,
-                )
-        checkpoint.save_generator(model, going.generator)
+            loop.train(
+                model,
+                together,
+                training=training,
+                validation=validation,
+                epochs=epochs,
+                steps_per_epoch=steps_per_epoch,
+                callbacks=everything,
+                stop=stop,
+            )
+        if together.chief:
+            checkpoint.save_generator(model, going.generator)
 
 
 @contextmanager
-def _signals(keeper: callbacks.Checkpoints) -> Iterator[None]:
+def _signals(keeper: callbacks.Stopping) -> Iterator[None]:
     """While training, Ctrl-C and SIGTERM save first."""
     former = {signum: signal.signal(signum, keeper.ask_to_stop) for signum in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -366,9 +486,9 @@ def _closing(bar: callbacks.ProgressBar) -> Iterator[None]:
 
 @contextmanager
 def _clear_line(
-    going: Run, chosen: Recipe, manifest: Manifest, model: ColorGAN, steps_per_epoch: int
+    going: Run, chosen: Recipe, manifest: Manifest, model: ColorGAN, together: Team, *, steps_per_epoch: int
 ) -> Iterator[None]:
-    """What can happen to photos, disk and memory in a long run becomes one clear line."""
+    """What can happen to photos, disk, memory and other machines in a long run becomes one clear line."""
     try:
         yield
     except tf.errors.ResourceExhaustedError as error:
@@ -376,11 +496,22 @@ def _clear_line(
             f"{going.path}: out of memory; begin a new run with a lower train.batch_size or data.size"
         ) from error
     except tf.errors.OpError as error:
-        fault = _shard_at_fault(error, chosen) or _photo_at_fault(error, manifest.root)
+        fault = _photo_at_fault(error, manifest.root)
+        is_lost = together.task is not None and team.lost(error)
+        if fault is None and not is_lost:
+            fault = _shard_at_fault(error, chosen)
+        if fault is None and together.task and is_lost:
+            # In the middle of a step, perhaps: what there is now is not saved.
+            raise WorkerLostError(
+                f"{together.task.named(together.task.index)}: another worker has stopped, or cannot be reached; "
+                "see what it says, and start all of them again with --resume"
+            ) from error
         if fault is None:
             raise
+        if not together.chief:
+            raise DataError(f"{fault[0]}; {fault[1]} and start all workers again with --resume") from error
         # After an epoch's last step comes its validation, which a checkpoint taken now would leave out.
-        if int(model.critic_optimizer.iterations) % steps_per_epoch:
+        if model.step % steps_per_epoch:
             checkpoint.save(model, going.checkpoints)
         last = checkpoint.last_whole(going.checkpoints)
         saved = f"the run is saved in {last.path}" if last else "there is no checkpoint yet"

@@ -9,7 +9,7 @@ from typing import Any, Self
 import keras
 import tensorflow as tf
 
-from kcolor import color, losses, metrics
+from kcolor import color, losses, metrics, replicas
 from kcolor.training import training_pass
 
 # What validation tells beside the reconstruction error; "grey_" is the all-grey answer.
@@ -19,6 +19,29 @@ FIGURES = ("psnr", "delta_e_2000", "colourfulness_ratio", "grey_psnr", "grey_del
 _AGING_STREAM = 0x61676564
 
 _RECONSTRUCTION = {"l1": losses.l1, "l2": losses.l2}
+
+
+class RunningMean(keras.metrics.Metric):
+    """A mean over steps, of which several replicas hold the same one.
+
+    `keras.metrics.Mean` keeps on each replica what that one saw, and adds it up to be read: all machines would have to
+    take part where one of them looks at a loss or writes a checkpoint.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name=name)
+        self.total = keras.Variable(0.0, trainable=False, aggregation="mean", name="total")
+        self.count = keras.Variable(0.0, trainable=False, aggregation="mean", name="count")
+
+    def update_state(self, value: Any, sample_weight: Any = None) -> None:
+        """Count a value, so many times."""
+        weight = tf.constant(1.0) if sample_weight is None else sample_weight
+        self.total.assign_add(value * weight)
+        self.count.assign_add(weight)
+
+    def result(self) -> tf.Tensor:
+        """The mean; 0 before there is anything."""
+        return tf.math.divide_no_nan(tf.convert_to_tensor(self.total), tf.convert_to_tensor(self.count))
 
 
 class ColorGAN(keras.Model):
@@ -77,7 +100,7 @@ class ColorGAN(keras.Model):
         if self.classifies:
             train.append("classification")
             test += ["classification", "accuracy"]
-        self.train_trackers = {name: keras.metrics.Mean(name=name) for name in train}
+        self.train_trackers = {name: RunningMean(name) for name in train}
         self.test_trackers = {name: keras.metrics.Mean(name=name) for name in test}
         self.figures = [metrics.PSNR(), metrics.DeltaE(), metrics.Colourfulness()]
         self.grey_figures = [metrics.PSNR(name="grey_psnr"), metrics.DeltaE(name="grey_delta_e_2000")]
@@ -120,15 +143,22 @@ class ColorGAN(keras.Model):
         """
         if not (self.tone or self.grain):
             return l
-        each = (tf.shape(l)[0], 1, 1, 1)
+
+        def even(low: float, high: float) -> tf.Tensor:
+            """A number a picture."""
+            return replicas.own_rows(
+                lambda rows: keras.random.uniform((rows, 1, 1, 1), low, high, seed=self.aging_seed), tf.shape(l)[0]
+            )
+
         lightness = tf.clip_by_value((l + 1.0) / 2.0, 0.0, 1.0)
         if self.tone:
-            gamma = tf.exp(keras.random.uniform(each, -self.tone, self.tone, seed=self.aging_seed))
-            contrast = tf.exp(keras.random.uniform(each, -self.tone, self.tone, seed=self.aging_seed))
+            gamma, contrast = tf.exp(even(-self.tone, self.tone)), tf.exp(even(-self.tone, self.tone))
             lightness = 0.5 + contrast * (lightness**gamma - 0.5)
         if self.grain:
-            sigma = keras.random.uniform(each, 0.0, self.grain / (2.0 * color.L_SCALE), seed=self.aging_seed)
-            lightness += sigma * keras.random.normal(tf.shape(l), seed=self.aging_seed)
+            sigma = even(0.0, self.grain / (2.0 * color.L_SCALE))
+            lightness += sigma * replicas.own_rows(
+                lambda rows: keras.random.normal((rows, *l.shape[1:]), seed=self.aging_seed), tf.shape(l)[0]
+            )
         return 2.0 * tf.clip_by_value(lightness, 0.0, 1.0) - 1.0
 
     def generator_terms(
@@ -166,6 +196,11 @@ class ColorGAN(keras.Model):
         self.critic_optimizer.build(self.critic.trainable_variables)
 
     @property
+    def step(self) -> int:
+        """The number of batches learnt from."""
+        return int(self.critic_optimizer.iterations.numpy())
+
+    @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """The running means that `fit` and `evaluate` report and reset."""
         return [*self.train_trackers.values(), *self.test_trackers.values(), *self.figures, *self.grey_figures]
@@ -178,9 +213,24 @@ class ColorGAN(keras.Model):
         """One batch: the critic learns, and in its turn the generator."""
         # A graph runs what it can: without this, a batch that cannot be read would still be counted.
         with tf.control_dependencies(data):
-            return self._learn(*data)
+            steps = self.critic_steps
+            turn = steps == 1 or self.critic_optimizer.iterations % steps == steps - 1
+            self.track(self.learn(*data, turn), turn)
+        return self.means()
 
-    def _learn(self, rgb: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
+    def learn(self, rgb: tf.Tensor, labels: tf.Tensor, turn: bool | tf.Tensor) -> dict[str, tf.Tensor]:
+        """The learning of one step, from a batch or a replica's rows of it.
+
+        Args:
+            rgb: (rows, size, size, 3) uint8.
+            labels: (rows,) integer.
+            turn: Whether it is the generator's turn, too. A tensor makes both ways part of the graph, which several
+                replicas do not allow.
+
+        Returns:
+            The terms of the losses, means over these rows; out of its turn those of the generator are zero, or not
+            there.
+        """
         l, ab = color.split(rgb)
         # The critic is shown the same L. Beside the clean one it would know edges that the generator cannot, and punish
         # it for what it was not told; and in use it is the print's own L that the colours are joined with.
@@ -190,9 +240,8 @@ class ColorGAN(keras.Model):
 
         with tf.GradientTape() as critic_tape:
             critic_terms = self.critic_terms(l, ab, tf.stop_gradient(outputs["ab"]))
-        turn = self.critic_optimizer.iterations % self.critic_steps == self.critic_steps - 1
         gradients = critic_tape.gradient(critic_terms["critic"], self.critic.trainable_variables)
-        self.critic_optimizer.apply(gradients, self.critic.trainable_variables)
+        _descend(self.critic_optimizer, gradients, self.critic.trainable_variables)
         self.constrain_critic()
 
         def learn() -> dict[str, tf.Tensor]:
@@ -201,17 +250,32 @@ class ColorGAN(keras.Model):
                 tape.watch(outputs)
                 terms = self.generator_terms(l, ab, labels, outputs)
             slopes = tape.gradient(terms["generator"], outputs)
-            gradients = generator_tape.gradient(outputs, self.generator.trainable_variables, output_gradients=slopes)
-            self.optimizer.apply(gradients, self.generator.trainable_variables)
+            if replicas.count() == 1:
+                gradients = generator_tape.gradient(
+                    outputs, self.generator.trainable_variables, output_gradients=slopes
+                )
+            else:
+                # From one number back: from several outputs TensorFlow takes the branches in no certain order, and what
+                # replicas exchange on the way they must exchange in the same one.
+                with generator_tape:
+                    led = tf.add_n([tf.reduce_sum(slopes[name] * output) for name, output in sorted(outputs.items())])
+                gradients = generator_tape.gradient(led, self.generator.trainable_variables)
+            _descend(self.optimizer, gradients, self.generator.trainable_variables)
             return terms
 
-        if self.critic_steps == 1:
-            self._track(self.train_trackers, critic_terms | learn())
-        else:
-            names = [name for name in self.train_trackers if name not in critic_terms]
-            terms = tf.cond(turn, learn, lambda: dict.fromkeys(names, tf.constant(0.0)))
-            self._track(self.train_trackers, critic_terms)
-            self._track(self.train_trackers, terms, tf.cast(turn, tf.float32))
+        if isinstance(turn, bool):
+            return critic_terms | learn() if turn else critic_terms
+        names = [name for name in self.train_trackers if name not in critic_terms]
+        return critic_terms | tf.cond(turn, learn, lambda: dict.fromkeys(names, tf.constant(0.0)))
+
+    def track(self, terms: dict[str, tf.Tensor], turn: bool | tf.Tensor) -> None:
+        """Count what `learn` returned in the running means."""
+        for name, value in terms.items():
+            counted = name in self._critic_names or turn
+            self.train_trackers[name].update_state(value, tf.cast(counted, tf.float32))
+
+    def means(self) -> dict[str, tf.Tensor]:
+        """The running means of the epoch, by name."""
         return {name: tracker.result() for name, tracker in self.train_trackers.items()}
 
     def test_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -219,7 +283,11 @@ class ColorGAN(keras.Model):
 
         The figures are those of 8-bit RGB of the networks' size, joined with the true L (`kcolor.metrics`).
         """
-        rgb, labels = data
+        self.judge(*data)
+        return self.verdict()
+
+    def judge(self, rgb: tf.Tensor, labels: tf.Tensor) -> None:
+        """Add a batch, or a replica's part of one, to what `verdict` tells."""
         l, ab = color.split(rgb)
         outputs = self.generator(l, training=False)
         error = _RECONSTRUCTION[self.reconstruction]
@@ -228,23 +296,20 @@ class ColorGAN(keras.Model):
             terms["classification"] = losses.classification(labels, outputs["logits"])
             right = tf.argmax(outputs["logits"], axis=-1, output_type=labels.dtype) == labels
             terms["accuracy"] = tf.reduce_mean(tf.cast(right, tf.float32))
-        self._track(self.test_trackers, terms, tf.cast(tf.shape(rgb)[0], tf.float32))
+        for name, value in terms.items():
+            self.test_trackers[name].update_state(value, tf.cast(tf.shape(rgb)[0], tf.float32))
         for answer, figures in ((outputs["ab"], self.figures), (tf.zeros_like(ab), self.grey_figures)):
             prediction = color.merge(l, answer)
             for figure in figures:
                 figure.update_state(rgb, prediction)
+
+    def verdict(self) -> dict[str, tf.Tensor]:
+        """What `test_step` tells, of all that has been judged."""
         results = {name: tracker.result() for name, tracker in self.test_trackers.items()}
         for figure in [*self.figures, *self.grey_figures]:
             result = figure.result()
             results |= result if isinstance(result, dict) else {figure.name: result}
         return {name: value for name, value in results.items() if name in self.test_trackers or name in FIGURES}
-
-    @staticmethod
-    def _track(
-        trackers: dict[str, keras.metrics.Mean], terms: dict[str, tf.Tensor], weight: tf.Tensor | None = None
-    ) -> None:
-        for name, value in terms.items():
-            trackers[name].update_state(value, sample_weight=weight)
 
     # Saving and loading.
 
@@ -376,7 +441,9 @@ class WassersteinGANGP(ColorGAN):
         real_scores, fake_scores = tf.split(scores, 2)
         wasserstein = losses.wasserstein_critic(real_scores, fake_scores)
         if mixing is None:
-            mixing = keras.random.uniform((tf.shape(l)[0], 1, 1, 1), seed=self.mixing_seed)
+            mixing = replicas.own_rows(
+                lambda rows: keras.random.uniform((rows, 1, 1, 1), seed=self.mixing_seed), tf.shape(l)[0]
+            )
         penalty = losses.gradient_penalty(lambda x: self.criticize([l, x]), ab, fake, mixing)
         return {"critic": wasserstein + self.penalty * penalty, "wasserstein": wasserstein, "penalty": penalty}
 
@@ -385,3 +452,9 @@ class WassersteinGANGP(ColorGAN):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "penalty": self.penalty, "seed": self.mixing_seed.get_config()["seed"]}
+
+
+def _descend(optimizer: keras.optimizers.Optimizer, gradients: list[tf.Tensor], variables: list[Any]) -> None:
+    """Apply the gradients of a loss that is a mean over a replica's rows; optimizers add those of all replicas up."""
+    number = replicas.count()
+    optimizer.apply(gradients if number == 1 else [gradient / number for gradient in gradients], variables)

@@ -18,7 +18,7 @@ import tensorflow as tf
 from made import colour, fill
 from PIL import Image
 
-from kcolor import build, callbacks, checkpoint, dataset, files, fit, manifest, recipe
+from kcolor import build, callbacks, checkpoint, dataset, files, fit, loop, manifest, recipe
 from kcolor.colorizer import Colorizer
 from kcolor.errors import DataError, RecipeError, RunError
 from kcolor.protocols import PROTOCOLS
@@ -196,7 +196,7 @@ def test_the_best_generator_is_that_of_the_figure_that_the_recipe_names(photos, 
     [("psnr", 20.0, 19.0), ("delta_e_2000", 9.0, 10.0), ("colourfulness_ratio", 1.1, 0.8), ("reconstruction", 1, 2)],
 )
 def test_which_epoch_is_better(best_by, better, worse, tmp_path):
-    keeper = callbacks.Checkpoints(Run(tmp_path), minutes=1, steps_per_epoch=1, best_by=best_by, tracked=lambda: None)
+    keeper = callbacks.Checkpoints(Run(tmp_path), minutes=1, steps_per_epoch=1, best_by=best_by, stop=loop.Stop())
     lost = keeper.shortfall({f"val_{best_by}": None})
     assert keeper.shortfall({f"val_{best_by}": better}) < keeper.shortfall({f"val_{best_by}": worse}) < lost
 
@@ -231,7 +231,7 @@ def test_a_run_starts_from_another_s_weights(begun, photos, tmp_path, capsys, mo
     """Its generator, before any step, validates as that of the other did after its last one."""
     validated, ours = [], surveyed(photos)
 
-    def train(chosen, found, going, model, console):
+    def train(chosen, found, going, model, together, *, console):
         data = dataset.evaluation_batches(build.photos(found, "val"), size=64, batch_size=2)
         validated.append(model.evaluate(data, verbose=0, return_dict=True))
         assert [int(model.optimizer.iterations), int(model.critic_optimizer.iterations)] == [0, 0]

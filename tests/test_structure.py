@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "kcolor"
 # Each module reads only from modules of the lines before its own.
 ORDER = [
     ["errors"],
-    ["files", "quiet"],
+    ["cluster", "files", "quiet", "replicas"],
     ["photo.exif", "photo.formats", "photo.icc", "photo.sixteen", "photo.xmp"],
     ["photo.photograph", "photo.tiff"],
     ["photo.decoding"],
@@ -30,6 +30,7 @@ ORDER = [
         "records",
         "rows",
         "run",
+        "team",
         "training",
         "upsample",
         "versions",
@@ -46,7 +47,7 @@ ORDER = [
     ["pages.gallery"],
     ["pages.comparison", "pages.report"],
     ["pages"],
-    ["checkpoint", "colorizer", "jobs", "outcomes"],
+    ["checkpoint", "colorizer", "jobs", "loop", "outcomes"],
     ["callbacks", "build"],
     ["client", "colorize", "fit", "protocols"],
     ["beam"],

@@ -34,7 +34,7 @@ for command in (recipes, prepare, fit, colorize, export, evaluate, compare, serv
 
 
 def main() -> None:
-    """Run the command line; a mistake the user can mend is one line, and exit status 2."""
+    """Run the command line; a mistake the user can mend is one line, and exit status 2 as a rule."""
     try:
         status = cli(standalone_mode=False)
     except click.ClickException as error:
@@ -45,5 +45,5 @@ def main() -> None:
         status = 130
     except KcolorError as error:
         click.echo(f"kcolor: {error}", err=True)
-        status = 2
+        status = error.status
     sys.exit(status)

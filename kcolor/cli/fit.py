@@ -1,5 +1,6 @@
 """`kcolor fit`."""
 
+import os
 import shlex
 import sys
 from collections.abc import Iterator
@@ -31,6 +32,14 @@ if TYPE_CHECKING:
     metavar="MODEL",
     help="Start from the weights of a run, a .keras file or a model of kcolor's; the critic starts anew.",
 )
+@click.option(
+    "--wait",
+    type=click.FloatRange(min=0, min_open=True),
+    default=10.0,
+    show_default=True,
+    metavar="MINUTES",
+    help="How long to wait for the other machines of TF_CONFIG.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be trained, and train nothing.")
 def fit(
     recipe: str | None,
@@ -39,6 +48,7 @@ def fit(
     output: Path | None,
     resuming: bool,
     origin: Path | None,
+    wait: float,
     dry_run: bool,
 ) -> None:
     """Train a colorizer by a RECIPE: a .toml file, or the name of one that comes with kcolor.
@@ -48,10 +58,15 @@ def fit(
     kcolor fit wgan --data images256 --set train.epochs=5 -o runs/short
     kcolor fit --resume -o runs/short --set train.epochs=50
     kcolor fit small --data album --from runs/small-1
+
+    All GPUs of the machine are used, and share each batch. Where TF_CONFIG names several machines, the same command on
+    each trains on all of them.
     """  # noqa: D301 - a backspace is how click is told to leave the lines as they are
-    from kcolor import bundled, run
+    from kcolor import bundled, cluster, run
     from kcolor import recipe as recipes
 
+    task = cluster.read(os.environ.get("TF_CONFIG"))
+    follows = task is not None and not task.chief
     if resuming and origin:
         raise click.UsageError("--from is where a new run starts; one that goes on knows where it started")
     if resuming and dry_run:
@@ -60,37 +75,44 @@ def fit(
         raise click.UsageError("name a recipe (kcolor recipes lists them), or a run to go on with: --resume -o RUNDIR")
     if data:
         changes = (*changes, f"data.folder={quoted(data)}")
-    if resuming:
-        path = output or run.last_path(recipes.find(str(recipe)).stem)
-        file = recipes.find(recipe) if recipe else run.Run(path).recipe
-        if not recipe:
-            run.Run(path).read_info()
-        _resume(recipes.load(file, changes), path)
-        return
-    file = recipes.find(str(recipe))
-    chosen = recipes.load(file, changes)
-    origin = bundled.find(origin) if origin else None
-    if dry_run:
-        _dry_run(chosen, origin)
-        return
-    path = output or run.next_path(file.stem)
-    if path.exists():
-        run.claim(path)  # before a survey that may take hours
-    manifest = prepared(chosen.data, chosen.seed)
-    tell_of(manifest)
+    with cluster.refusing(task):
+        if resuming and follows:  # whatever the run is, the chief tells
+            told = recipes.load(recipes.find(recipe), changes) if recipe else None
+            _resume(told, output or run.RUNS, 60 * wait, follows=True, data=data)
+            return
+        if resuming:
+            path = output or run.last_path(recipes.find(str(recipe)).stem)
+            file = recipes.find(recipe) if recipe else run.Run(path).recipe
+            if not recipe:
+                run.Run(path).read_info()
+            _resume(recipes.load(file, changes), path, 60 * wait)
+            return
+        file = recipes.find(str(recipe))
+        chosen = recipes.load(file, changes)
+        origin = bundled.find(origin) if origin else None
+        if dry_run:
+            _dry_run(chosen, origin)
+            return
+        path = output or run.next_path(file.stem)
+        if path.exists() and not follows:
+            run.claim(path)  # before a survey that may take hours
+        manifest = prepared(chosen.data, chosen.seed)
+        tell_of(manifest)
+        with quiet_import():
+            from kcolor import fit as verb
+        with _stopping(path):
+            done = verb.fit(chosen, manifest, path, name=file.stem, origin=origin, wait=60 * wait)
+        _tell_of_run(done.path, follows)
+
+
+def _resume(
+    chosen: "Recipe | None", path: Path, wait: float, *, follows: bool = False, data: str | None = None
+) -> None:
     with quiet_import():
         from kcolor import fit as verb
     with _stopping(path):
-        done = verb.fit(chosen, manifest, path, name=file.stem, origin=origin)
-    _tell_of_run(done.path)
-
-
-def _resume(chosen: "Recipe", path: Path) -> None:
-    with quiet_import():
-        from kcolor import fit as verb
-    with _stopping(path):
-        verb.resume(chosen, path)
-    _tell_of_run(path)
+        verb.resume(chosen, path, wait=wait, folder=data)
+    _tell_of_run(path, follows)
 
 
 def _dry_run(chosen: "Recipe", origin: Path | None) -> None:
@@ -119,9 +141,12 @@ def _dry_run(chosen: "Recipe", origin: Path | None) -> None:
     click.echo(f"{plan.steps:,} steps: {plan.epochs} epochs of {plan.steps_per_epoch:,} batches of {batch} photos")
 
 
-def _tell_of_run(path: Path) -> None:
+def _tell_of_run(path: Path, follows: bool) -> None:
     from kcolor.run import Run
 
+    if follows:
+        click.echo("finished: worker 0 has the run")
+        return
     run = Run(path)
     last = max(run.samples.glob("epoch-*.png"), default=run.samples)
     click.echo(f"finished: {run.path}\nsamples: {last}\ncurves: {run.curves}\nmodel: {run.generator}")
