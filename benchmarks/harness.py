@@ -42,6 +42,7 @@ BENCHMARKS = (
     "pipeline",
     "manifest",
     "waiting",
+    "workers",
     "inference",
     "colorize",
     "starting",

@@ -103,7 +103,7 @@ def _waiting(files: Any, classes: int, steps: int) -> dict[str, Any]:
 
     chosen = recipe.load(recipe.find(RECIPE), ["classification.weight=0"] if classes < 2 else [])
     model = build.color_gan(chosen, classes, steps=1000)
-    step = tf.function(model.train_step)
+    step = tf.function(model.train_step, autograph=False)
     stream = dataset.training_stream(files, size=chosen.data.size, batch_size=chosen.train.batch_size, seed=0)
     iterator = iter(stream)
     turn = chosen.objective.critic_steps
