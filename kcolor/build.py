@@ -42,7 +42,7 @@ def source(recipe: Recipe, manifest: Manifest) -> Callable[..., Photos | Shards]
     if index.manifest_sha256 != manifest.sha256:
         raise DataError(f"{folder}: shards of other photos than {manifest.root} has; name the right ones")
     smallest = math.ceil(data.size / (1 - data.random_crop))
-    if index.size < data.size or index.crop != data.crop or (data.random_crop and index.size < smallest):
+    if index.size < smallest or index.crop != data.crop:
         windows = " to cut windows from (data.random_crop)" if data.random_crop else ""
         raise DataError(
             f"{folder}: squares of {index.size} pixels, {_FITTED[index.crop]}; the recipe needs {smallest} or more"
