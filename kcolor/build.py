@@ -31,8 +31,8 @@ def source(recipe: Recipe, manifest: Manifest) -> Callable[..., Photos | Shards]
     Of shards, the first so many; they were shuffled.
 
     Raises:
-        DataError: ``data.folder`` is one of shards, and they are damaged, of other photos, or made in another way than
-            the recipe sees photos.
+        DataError: ``data.folder`` is one of shards, and they are damaged, of other photos, without those of a split, or
+            made in another way than the recipe sees photos.
     """
     data = recipe.data
     folder = place(data.folder)
@@ -49,6 +49,9 @@ def source(recipe: Recipe, manifest: Manifest) -> Callable[..., Photos | Shards]
             f"{windows}, {_FITTED[data.crop]}; change the recipe, or write others: kcolor prepare FOLDER --shards DIR "
             f"--size {smallest} --set data.crop={str(data.crop).lower()}"
         )
+    for split in shards.SPLITS:
+        if not index.photos(split):
+            raise DataError(f"{folder}: no photo of the {split} split could be read for them; {shards.mending(folder)}")
     shards.check(folder, index)
 
     def of(split: shards.Split, at_most: int = 0) -> Shards:

@@ -216,7 +216,8 @@ def _encoded(manifest: Manifest, places: np.ndarray, made: Mapping[str, Any]) ->
             return
         except tf.errors.ResourceExhaustedError:
             raise
-        except tf.errors.OpError as error:  # the dataset goes on with the next one
+        # Of a name that is no UTF-8 TensorFlow cannot say what is wrong. The dataset goes on with the next one.
+        except (tf.errors.OpError, UnicodeDecodeError) as error:
             if not manifest.root.is_dir():
                 raise DataError(
                     f"{manifest.root}: the photos' folder is not there any more; bring it back, and run this again"

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -282,6 +283,23 @@ def test_photos_that_broke_since_the_survey_are_left_out_and_named(found, tmp_pa
     shutil.rmtree(folder)
     with pytest.raises(DataError, match="the photos' folder is not there any more"):
         sharding.write(moved, str(tmp_path / "third"), size=SIZE)
+
+
+def test_a_photo_of_a_name_that_is_no_utf8_broke(tmp_path):
+    """And it is the only one of its split."""
+    folder, name = tmp_path / "photos", os.fsdecode(b"caf\xe9.png")
+    fill(folder, [f"{i}.png" for i in range(9)])
+    (folder / name).write_bytes((folder / "0.png").read_bytes())
+    found = make(folder, split=(0.5, 0.5, 0.0))
+    found = Manifest(
+        folder, [replace(photo, split="val" if photo.path == name else "train") for photo in found.photos], found.rules
+    )
+    (folder / name).unlink()
+    index = sharding.write(found, str(tmp_path / "shards"), size=SIZE)
+    assert [entry["path"] for entry in index.left_out] == ["caf\\udce9.png"]
+    assert (index.photos("train"), index.photos("val")) == (9, 0)
+    with pytest.raises(DataError, match="no photo of the val split could be read"):
+        source(tmp_path / "shards")
 
 
 def test_two_writers(found, tmp_path):
