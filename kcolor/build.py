@@ -31,8 +31,8 @@ def source(recipe: Recipe, manifest: Manifest) -> Callable[..., Photos | Shards]
     Of shards, the first so many; they were shuffled.
 
     Raises:
-        DataError: ``data.folder`` is one of shards, and they are damaged, of other photos, or made in another way than
-            the recipe sees photos.
+        DataError: ``data.folder`` is one of shards, and they are damaged, of other photos, without those of a split, or
+            made in another way than the recipe sees photos.
     """
     data = recipe.data
     folder = place(data.folder)
@@ -42,13 +42,16 @@ def source(recipe: Recipe, manifest: Manifest) -> Callable[..., Photos | Shards]
     if index.manifest_sha256 != manifest.sha256:
         raise DataError(f"{folder}: shards of other photos than {manifest.root} has; name the right ones")
     smallest = math.ceil(data.size / (1 - data.random_crop))
-    if index.size < data.size or index.crop != data.crop or (data.random_crop and index.size < smallest):
+    if index.size < smallest or index.crop != data.crop:
         windows = " to cut windows from (data.random_crop)" if data.random_crop else ""
         raise DataError(
             f"{folder}: squares of {index.size} pixels, {_FITTED[index.crop]}; the recipe needs {smallest} or more"
             f"{windows}, {_FITTED[data.crop]}; change the recipe, or write others: kcolor prepare FOLDER --shards DIR "
             f"--size {smallest} --set data.crop={str(data.crop).lower()}"
         )
+    for split in shards.SPLITS:
+        if not index.photos(split):
+            raise DataError(f"{folder}: no photo of the {split} split could be read for them; {shards.mending(folder)}")
     shards.check(folder, index)
 
     def of(split: shards.Split, at_most: int = 0) -> Shards:

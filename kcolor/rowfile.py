@@ -198,8 +198,10 @@ def _checked(row: Sequence[str]) -> tuple[Any, ...]:
         raise ValueError(f"split {split!r} with the reason {reason!r}")
     if not 1 <= int(orientation) <= 8:
         raise ValueError(f"orientation {orientation}")
-    if not 0 <= max(int(width), int(height)) < 2**31:
+    if not all(0 <= int(side) < 2**31 for side in (width, height)):
         raise ValueError(f"{width} x {height} pixels")
     if not 0 <= int(size) < 2**63:
         raise ValueError(f"{size} bytes")
+    if int(toned) not in (0, 1):
+        raise ValueError(f"toned {toned}")
     return name, label, int(width), int(height), int(orientation), int(size), split, reason, bool(int(toned))

@@ -37,6 +37,7 @@ _LEFT_OUT_SHARE = 0.01
 
 _BLOCK = 2**22  # bytes that are hashed at a time
 _UNFINISHED = ".unfinished"
+_LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,8 @@ def write(
         The index, as it was written.
 
     Raises:
-        DataError: The folder holds shards of other photos or options, another process writes there, it cannot be
-            written, or too many photos cannot be read.
+        DataError: The folder holds something else, or shards of other photos or options; another process writes there,
+            it cannot be written, or too many photos cannot be read.
     """
     kind = "jpeg" if quality else "png"
     per_shard = photos_per_shard or max(1, round(_SHARD / (_PIXEL[kind] * size**2)))
@@ -215,7 +216,8 @@ def _encoded(manifest: Manifest, places: np.ndarray, made: Mapping[str, Any]) ->
             return
         except tf.errors.ResourceExhaustedError:
             raise
-        except tf.errors.OpError as error:  # the dataset goes on with the next one
+        # Of a name that is no UTF-8 TensorFlow cannot say what is wrong. The dataset goes on with the next one.
+        except (tf.errors.OpError, UnicodeDecodeError) as error:
             if not manifest.root.is_dir():
                 raise DataError(
                     f"{manifest.root}: the photos' folder is not there any more; bring it back, and run this again"
@@ -294,14 +296,18 @@ def _alone(folder: str) -> Iterator[None]:
     """Keep other processes of this machine from writing the same shards; what a killed one left behind is removed.
 
     Raises:
-        DataError: Another process writes there.
+        DataError: Another process writes there, or it is a folder of something else, such as the photos.
     """
+    lock = Path(folder, _LOCK)
+    ours = shards.is_url(folder) or lock.exists() or Path(folder, shards.INDEX).exists()
+    if not ours and Path(folder).is_dir() and any(path.name[0] != "." for path in Path(folder).iterdir()):
+        raise DataError(f"{folder}: holds other files; name an empty folder for the shards, or a new one")
     tf.io.gfile.makedirs(folder)
     if shards.is_url(folder):  # where two writers write the same, and nothing is there before it is whole
         yield
         return
     try:
-        with FileLock(Path(folder, ".lock"), timeout=0):
+        with FileLock(lock, timeout=0):
             for leftover in Path(folder).glob(f".*{_UNFINISHED}"):
                 leftover.unlink()
             yield

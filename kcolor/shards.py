@@ -125,12 +125,9 @@ def load(folder: str | Path) -> Index:
         content = json.loads(text)
         version = content["kcolor_shards"]
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: is no index of shards; write them anew with kcolor prepare --shards") from error
+        raise DataError(f"{path}: is no index of shards; {mending(folder)}") from error
     if version != VERSION:
-        raise DataError(
-            f"{path}: shards of version {version}, this program reads version {VERSION}; "
-            "write them anew with kcolor prepare --shards"
-        )
+        raise DataError(f"{path}: shards of version {version}, this program reads version {VERSION}; {mending(folder)}")
     try:
         return Index.model_validate(content)
     except ValidationError as error:
@@ -175,7 +172,7 @@ def check(folder: str | Path, index: Index) -> None:
 def mending(folder: str | Path, index: Index | None = None) -> str:
     """What to do about shards that are damaged: the same command again writes anew what is not whole."""
     if index is None:
-        return "write them anew with kcolor prepare --shards"
+        return "write them anew, to another folder: kcolor prepare FOLDER --shards DIR"
     options = f"--size {index.size} " + (f"--quality {index.quality}" if index.quality else "--lossless")
     options += " --set data.crop=true" if index.crop else ""
     photos = "FOLDER" if is_url(folder) else shlex.quote(str(Path(folder, MANIFEST)))

@@ -202,6 +202,9 @@ def test_a_list_and_a_manifest(tiny_model, folder, tmp_path):
     assert run(tiny_model, None, tmp_path / "out", listed=tmp_path / "list.txt", root=folder).counts["skipped"] == 3
     tally = run(tiny_model, None, tmp_path / "x", listed=tmp_path / "list.txt", root=folder / "other")
     assert "does not lie below" in " ".join(why for _, why in tally.failed)
+    (folder / "deep/list.txt").write_text("../a.png\n../deep/b.jpg\n")
+    tally = run(tiny_model, None, tmp_path / "y/z", listed=folder / "deep/list.txt", root=folder / "deep")
+    assert (tally.counts["failed"], sorted(content(tmp_path / "y"))) == (1, ["z/b.jpg"])
     colour(30).save(folder / "small.png")  # no use for training, but to be coloured
     (folder / os.fsdecode(b"caf\xe9.png")).unlink()
     make(folder, min_size=64).save(tmp_path / "manifest.csv")

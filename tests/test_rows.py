@@ -85,6 +85,8 @@ def test_plain_rows_are_not_read_by_pythons_reader(monkeypatch):
         ('"a","",1,x,1,1,"val","",0', "invalid literal"),
         ('"a","",,1,1,1,"val","",0', "invalid literal"),
         ('"a","",1,99999999999,1,1,"val","",0', "pixels"),
+        ('"a","",-1,1,1,1,"val","",0', "-1 x 1 pixels"),
+        ('"a","",1,1,1,1,"val","",7', "toned 7"),
         ('"a","",1,1,1,99999999999999999999,"val","",0', "bytes"),
         ('"a","",1,1,1,1,"val","",', "invalid literal"),
     ],

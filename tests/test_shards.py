@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -237,8 +238,10 @@ def test_a_shard_with_fewer_records_than_it_should_have(mine):
 def test_an_index_that_cannot_be_used(mine, change, told):
     content = json.loads((mine / shards.INDEX).read_text())
     (mine / shards.INDEX).write_text("[]" if change is None else json.dumps({**content, **change}))
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=told) as caught:
         prepare.prepare(chosen(mine).data, 0)
+    if change is None:  # the same folder would be refused for the same reason
+        assert "write them anew, to another folder" in str(caught.value)
 
 
 def test_shards_of_other_photos_or_options(found, written, mine):
@@ -282,9 +285,36 @@ def test_photos_that_broke_since_the_survey_are_left_out_and_named(found, tmp_pa
         sharding.write(moved, str(tmp_path / "third"), size=SIZE)
 
 
+def test_a_photo_of_a_name_that_is_no_utf8_broke(tmp_path):
+    """And it is the only one of its split."""
+    folder, name = tmp_path / "photos", os.fsdecode(b"caf\xe9.png")
+    fill(folder, [f"{i}.png" for i in range(9)])
+    (folder / name).write_bytes((folder / "0.png").read_bytes())
+    found = make(folder, split=(0.5, 0.5, 0.0))
+    found = Manifest(
+        folder, [replace(photo, split="val" if photo.path == name else "train") for photo in found.photos], found.rules
+    )
+    (folder / name).unlink()
+    index = sharding.write(found, str(tmp_path / "shards"), size=SIZE)
+    assert [entry["path"] for entry in index.left_out] == ["caf\\udce9.png"]
+    assert (index.photos("train"), index.photos("val")) == (9, 0)
+    with pytest.raises(DataError, match="no photo of the val split could be read"):
+        source(tmp_path / "shards")
+
+
 def test_two_writers(found, tmp_path):
     with sharding._alone(str(tmp_path)), pytest.raises(DataError, match="another process is writing these shards"):
         sharding.write(found, str(tmp_path), size=SIZE)
+
+
+def test_a_folder_of_something_else(found, tmp_path):
+    theirs = tmp_path / "train-00000-of-00001.tfrecord"
+    theirs.write_bytes(b"theirs")
+    before = sorted(found.root.rglob("*"))
+    for folder in (tmp_path, found.root):
+        with pytest.raises(DataError, match="holds other files; name an empty folder"):
+            sharding.write(found, str(folder), size=SIZE)
+    assert (theirs.read_bytes(), sorted(found.root.rglob("*"))) == (b"theirs", before)
 
 
 def test_a_place_that_cannot_be_written(found, tmp_path):

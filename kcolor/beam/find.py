@@ -105,7 +105,8 @@ class _Find(apache_beam.DoFn):
         root = self._root.rstrip("/") + "/"
         for name in map(storage.unpacked, chain([first], names)):
             if name.strip():
-                whole = name if storage.is_remote(name) else storage.join(self._root, name)
+                # Absolute, as ".." could lead out of the root, and so out of the output.
+                whole = storage.absolute(name if storage.is_remote(name) else storage.join(self._root, name))
                 yield whole, whole.removeprefix(root) if whole.startswith(root) else ""
 
 
