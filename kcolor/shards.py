@@ -203,8 +203,9 @@ def size_of(path: str) -> int | None:
     import tensorflow as tf
 
     try:
-        return tf.io.gfile.stat(path).length
-    except tf.errors.NotFoundError:
+        with _as_os_errors(path):
+            return tf.io.gfile.stat(path).length
+    except FileNotFoundError:
         return None
 
 

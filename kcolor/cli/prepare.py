@@ -12,6 +12,8 @@ from kcolor.quiet import quiet_import
 if TYPE_CHECKING:
     from kcolor.manifest import Manifest
 
+_QUALITY = 95
+
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--shards", metavar="DIR", help="Write the photos there, too, as TFRecord files at training size.")
 @click.option("--size", type=click.IntRange(16, 4096), help="Side of the squares in shards; default data.size.")
 @click.option(
-    "--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="Of the JPEG in shards, 4:4:4."
+    "--quality", type=click.IntRange(1, 100), default=_QUALITY, show_default=True, help="Of the JPEG in shards, 4:4:4."
 )
 @click.option("--lossless", is_flag=True, help="PNG in shards in place of JPEG: three times as large.")
 @changes
@@ -56,6 +58,8 @@ def prepare(
 
     if runner_options and not runner:
         raise click.UsageError("--runner-option: of no --runner; name one")
+    if not shards and (size or lossless or quality != _QUALITY):
+        raise click.UsageError("--size, --quality and --lossless: of shards; name a folder for them by --shards DIR")
     for change in changes:
         if not change.strip().startswith("data."):
             raise click.UsageError(f"--set {change}: only keys of the [data] table matter here, such as data.min_size")
