@@ -243,11 +243,11 @@ def _meet(
                 return (
                     f"was given another recipe than worker 0 ({'; '.join(lines[:3])}); start all with the same command"
                 )
-        if theirs["photos"] != mine["photos"]:
-            return "has other photos than worker 0; copy the folder anew, or name a shared one"
-        if theirs["shards"] != mine["shards"]:
-            return "reads the photos from other shards than worker 0, or one of them from none; copy the folder anew"
-        return None
+        others = {
+            "photos": "has other photos than worker 0; copy the folder anew, or name a shared one",
+            "shards": "reads the photos from other shards than worker 0, or one from none; copy the folder anew",
+        }
+        return next((problem for what, problem in others.items() if theirs[what] != mine[what]), None)
 
     return cluster.meet(task, mine, tells, differs=differs, wait=wait, takes=takes)
 
