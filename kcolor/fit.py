@@ -230,12 +230,12 @@ def _meet(
         if theirs["resume"] != mine["resume"]:
             does, other = ("resumes a run", "begins one") if theirs["resume"] else ("begins a run", "resumes one")
             return f"{does}, and worker 0 {other}; start all with the same command"
-        if theirs["from"] != mine["from"]:
-            does, other = ("is", "is not") if theirs["from"] else ("is not", "is")
-            return f"{does} to start from a model (--from), and worker 0 {other}; start all with the same command"
         for what in ("kcolor", "tensorflow", "GPUs"):
             if theirs[what] != mine[what]:
                 return f"has {what} {theirs[what]}, and worker 0 {mine[what]}; all are to have the same"
+        if theirs["from"] != mine["from"]:
+            does, other = ("is", "is not") if theirs["from"] else ("is not", "is")
+            return f"{does} to start from a model (--from), and worker 0 {other}; start all with the same command"
         if chosen and theirs["recipe"]:
             lines = recipe.differences(Recipe.model_validate(theirs["recipe"]), chosen)
             lines = [line for line in lines if not line.startswith(_OF_EACH_MACHINE)]

@@ -75,9 +75,8 @@ def train(
             turn = done % model.critic_steps == model.critic_steps - 1
             means = steps.train(batches, turn, stop)
             done += 1
-            for (
-                callback
-            ) in listeners.callbacks:  # the list itself would make numbers of them, and so wait for each step
+            # The list itself would make numbers of them, and so wait for each step.
+            for callback in listeners.callbacks:
                 callback.on_train_batch_end(batch, means)
         logs = {name: float(mean) for name, mean in model.means().items()}
         listeners.on_test_begin()

@@ -98,9 +98,8 @@ def test_a_mistake_that_the_chief_sees_is_told_to_the_other(photos, tmp_path):
 
 
 def test_one_that_starts_from_a_model_alone(photos, finished, tmp_path):
-    with started(
-        [[*words(photos, tmp_path / "run"), "--from", finished.path], words(photos, tmp_path / "run")], tmp_path
-    ) as processes:
+    usual = words(photos, tmp_path / "run")
+    with started([[*usual, "--from", finished.path], usual], tmp_path) as processes:
         statuses, _, said = ended(processes)
     assert statuses == [2, 2], said
     assert "is not to start from a model (--from), and worker 0 is" in only_line(said[0])
