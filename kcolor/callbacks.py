@@ -170,10 +170,10 @@ class StopOnNaN(keras.callbacks.Callback):
     """Ends training soon after the first loss that is not finite, at the same step on all machines.
 
     Args:
-        run: Whose last good checkpoint is to be named.
+        run: Whose last good checkpoint is to be named; None: another worker has it.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run | None) -> None:
         super().__init__()
         self.run = run
 
@@ -189,7 +189,8 @@ class StopOnNaN(keras.callbacks.Callback):
         bad = [name for name, value in losses.items() if not math.isfinite(float(value))]
         if bad:
             step = self.model.step
-            raise not_finite(self.run, f"step {step}: the loss is not finite ({', '.join(bad)})")
+            what = f"step {step}: the loss is not finite ({', '.join(bad)})"
+            raise not_finite(self.run, what) if self.run else RunError(f"{what}; see what worker 0 says")
 
 
 def not_finite(run: Run, what: str) -> RunError:

@@ -95,7 +95,8 @@ def meet(
     *,
     differs: Callable[[Mapping[str, Any]], str | None],
     wait: float,
-) -> Mapping[str, Any]:
+    takes: Callable[[Mapping[str, Any]], Any] = lambda told: told,
+) -> Any:
     """Wait for all workers, and let the chief compare what they were asked to do.
 
     Args:
@@ -104,22 +105,27 @@ def meet(
         tells: What the chief has to tell all others; of the others it is not looked at.
         differs: From what another worker says to what is wrong with it, in words; asked of the chief alone.
         wait: Seconds.
+        takes: What another worker makes of what it is told. A `KcolorError` of it is told to the chief: nobody goes on
+            to where TensorFlow waits for all of them, and would for an hour.
 
     Returns:
-        What the chief tells.
+        What the chief tells; in another worker, what `takes` made of it.
 
     Raises:
-        ClusterError: A worker did not come, or means something else; the port is in use. All workers are told.
+        ClusterError: A worker did not come, has gone, cannot take what it was told, or means something else, of which
+            all are told; or a port is in use.
     """
     with ExitStack() as stack:
         server = stack.enter_context(_listening(task))
         if task.chief:
             others, wrong = _receive_all(task, server, stack, differs, wait)
-            _answer(others, {"refused": wrong} if wrong else {"told": tells})
+            if not wrong:
+                wrong = _tell(task, others, tells, wait)
+            _answer(others, {"refused": wrong} if wrong else {"go": True})
             if wrong:
                 raise ClusterError(wrong)
             return tells
-        return _report(task, says, wait)
+        return _report(task, says, takes, wait)
 
 
 @contextmanager
@@ -140,9 +146,10 @@ def refusing(task: Task | None) -> Iterator[None]:
 
 def _listening(task: Task) -> socket.socket:
     """This worker's port, which TensorFlow is to have afterwards."""
-    port = int(task.addresses[task.index].rpartition(":")[2])
+    host, _, digits = task.addresses[task.index].rpartition(":")
+    port, family = int(digits), socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server(("", port), backlog=len(task.addresses) + 16)
+        return socket.create_server(("", port), family=family, backlog=len(task.addresses) + 16)
     except OSError as error:
         why = "in use" if error.errno == errno.EADDRINUSE else error.strerror
         raise ClusterError(
@@ -188,13 +195,30 @@ def _receive_all(
     return others, wrong
 
 
+def _tell(task: Task, others: Mapping[int, socket.socket], tells: Mapping[str, Any], wait: float) -> str | None:
+    """Tell all others, who say whether they can take it; what is wrong, if anything."""
+    for connection in others.values():
+        with suppress(OSError):  # it has gone, as is seen below
+            connection.settimeout(wait)  # of which the whole message is part: a manifest may be long
+            _send(connection, {"told": tells})
+    wrong = None
+    for index, connection in others.items():
+        try:
+            problem = _receive(connection)["wrong"]
+        except (OSError, ValueError, KeyError, TypeError):
+            problem = "came and has gone again; start the same command on all of them"
+        if problem and not wrong:
+            wrong = f"{task.named(index)} {problem}"
+    return wrong
+
+
 def _answer(others: Mapping[int, socket.socket], answer: Mapping[str, Any]) -> None:
     for connection in others.values():
         with suppress(OSError):  # it has gone, which will be noticed soon enough
             _send(connection, answer)
 
 
-def _report(task: Task, says: Mapping[str, Any], wait: float) -> Mapping[str, Any]:
+def _report(task: Task, says: Mapping[str, Any], takes: Callable[[Mapping[str, Any]], Any], wait: float) -> Any:
     deadline = time.monotonic() + wait
     host, _, port = task.addresses[0].rpartition(":")
     hello = {"hello": _HELLO, "worker": task.index, "addresses": task.addresses, "says": says}
@@ -205,12 +229,21 @@ def _report(task: Task, says: Mapping[str, Any], wait: float) -> Mapping[str, An
                 connection.settimeout(left + wait)
                 _send(connection, hello)
                 answer = _receive(connection)
+                if "told" in answer:
+                    try:
+                        taken, own = takes(answer["told"]), None
+                    except KcolorError as error:
+                        taken, own = None, error
+                    _send(connection, {"wrong": f"cannot go on: {own}" if own else None})
+                    if own:
+                        raise own
+                    answer = _receive(connection)
         except (OSError, ValueError):
             time.sleep(0.2)  # it is not there yet, or was started again
             continue
         if "refused" in answer:
             raise ClusterError(answer["refused"])
-        return answer["told"]
+        return taken
     raise ClusterError(_absent(task, 0, wait))
 
 

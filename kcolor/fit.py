@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,7 @@ from rich.console import Console
 
 from kcolor import __version__, build, callbacks, checkpoint, cluster, dataset, files, loop, recipe, run, shards, team
 from kcolor.colorizer import Colorizer
-from kcolor.errors import DataError, RecipeError, RunError, WorkerLostError
+from kcolor.errors import DataError, RecipeError, RunError
 from kcolor.gan import ColorGAN
 from kcolor.manifest import Manifest
 from kcolor.prepare import locate, place
@@ -99,7 +99,7 @@ def fit(
     if task:
         if task.chief:
             run.claim(path)
-        _meet(task, chosen, manifest, {}, wait)
+        _meet(task, chosen, manifest, {}, wait, origin=origin is not None)
     together = together or team.assemble(task)
     source = Colorizer.load(origin) if origin and together.chief else None
     if source:
@@ -157,7 +157,7 @@ def resume(
     task = cluster.read(os.environ.get("TF_CONFIG")) if together is None else None
     if task and not task.chief:
         here = folder or (chosen.data.folder if chosen else None)
-        chosen, manifest = _told(_meet(task, chosen, None, {}, wait), str(here or ""))
+        chosen, manifest = _meet(task, chosen, None, {}, wait, takes=lambda told: _told(told, str(here or "")))
         together = team.assemble(task)
         model = _model(chosen, manifest, together)
         together.share(checkpoint.variables(model))
@@ -195,8 +195,15 @@ def resume(
 
 
 def _meet(
-    task: cluster.Task, chosen: Recipe | None, manifest: Manifest | None, tells: Mapping[str, str | None], wait: float
-) -> Mapping[str, Any]:
+    task: cluster.Task,
+    chosen: Recipe | None,
+    manifest: Manifest | None,
+    tells: Mapping[str, str | None],
+    wait: float,
+    *,
+    origin: bool = False,
+    takes: Callable[[Mapping[str, Any]], Any] = lambda told: told,
+) -> Any:
     """Wait for the other machines; they are to mean the same.
 
     Args:
@@ -205,12 +212,15 @@ def _meet(
         manifest: The photos of a new run; None: a run goes on.
         tells: What the chief tells the others.
         wait: Seconds.
+        origin: Whether the generator is to start from a model; the chief's is what counts.
+        takes: As in `cluster.meet`.
     """
     mine = {
         "kcolor": __version__,
         "tensorflow": tf.__version__,
         "GPUs": len(tf.config.list_physical_devices("GPU")),
         "resume": manifest is None,
+        "from": origin,
         "recipe": chosen.model_dump(mode="json") if chosen else None,
         "photos": manifest.sha256 if manifest else None,
         "shards": build.shards_sha256(chosen) if chosen and manifest else None,
@@ -223,6 +233,9 @@ def _meet(
         for what in ("kcolor", "tensorflow", "GPUs"):
             if theirs[what] != mine[what]:
                 return f"has {what} {theirs[what]}, and worker 0 {mine[what]}; all are to have the same"
+        if theirs["from"] != mine["from"]:
+            does, other = ("is", "is not") if theirs["from"] else ("is not", "is")
+            return f"{does} to start from a model (--from), and worker 0 {other}; start all with the same command"
         if chosen and theirs["recipe"]:
             lines = recipe.differences(Recipe.model_validate(theirs["recipe"]), chosen)
             lines = [line for line in lines if not line.startswith(_OF_EACH_MACHINE)]
@@ -230,13 +243,13 @@ def _meet(
                 return (
                     f"was given another recipe than worker 0 ({'; '.join(lines[:3])}); start all with the same command"
                 )
-        if theirs["photos"] != mine["photos"]:
-            return "has other photos than worker 0; copy the folder anew, or name a shared one"
-        if theirs["shards"] != mine["shards"]:
-            return "reads the photos from other shards than worker 0, or one of them from none; copy the folder anew"
-        return None
+        others = {
+            "photos": "has other photos than worker 0; copy the folder anew, or name a shared one",
+            "shards": "reads the photos from other shards than worker 0, or one from none; copy the folder anew",
+        }
+        return next((problem for what, problem in others.items() if theirs[what] != mine[what]), None)
 
-    return cluster.meet(task, mine, tells, differs=differs, wait=wait)
+    return cluster.meet(task, mine, tells, differs=differs, wait=wait, takes=takes)
 
 
 def _told(told: Mapping[str, Any], here: str) -> tuple[Recipe, Manifest]:
@@ -359,7 +372,7 @@ def _model(chosen: Recipe, manifest: Manifest, together: Team) -> ColorGAN:
         )
     if chosen.train.deterministic:
         tf.config.experimental.enable_op_determinism()
-    with together.strategy.scope():
+    with together.connected(), together.strategy.scope():
         return build.color_gan(chosen, len(manifest.classes), plan(chosen, manifest).steps)
 
 
@@ -428,7 +441,7 @@ def _train(
     validated, rows = photos("val", chosen.train.validation_photos), batch // together.replicas
     validation = partial(dataset.evaluation_batches, validated, size=data.size, batch_size=rows, crop=data.crop)
     stop = loop.Stop()
-    everything: list[Any] = [callbacks.StopOnNaN(going)]
+    everything: list[Any] = [callbacks.StopOnNaN(going if together.chief else None)]
     bar = callbacks.ProgressBar(console, epochs=epochs, steps_per_epoch=steps_per_epoch, batch_size=batch, step=step)
     with _clear_line(going, chosen, manifest, model, together, steps_per_epoch=steps_per_epoch):
         if together.chief:
@@ -500,12 +513,10 @@ def _clear_line(
         is_lost = together.task is not None and team.lost(error)
         if fault is None and not is_lost:
             fault = _shard_at_fault(error, chosen)
-        if fault is None and together.task and is_lost:
+        if fault is None and is_lost:
             # In the middle of a step, perhaps: what there is now is not saved.
-            raise WorkerLostError(
-                f"{together.task.named(together.task.index)}: another worker has stopped, or cannot be reached; "
-                "see what it says, and start all of them again with --resume"
-            ) from error
+            with together.connected():
+                raise
         if fault is None:
             raise
         if not together.chief:

@@ -75,7 +75,9 @@ def train(
             turn = done % model.critic_steps == model.critic_steps - 1
             means = steps.train(batches, turn, stop)
             done += 1
-            listeners.on_train_batch_end(batch, means)
+            # The list itself would make numbers of them, and so wait for each step.
+            for callback in listeners.callbacks:
+                callback.on_train_batch_end(batch, means)
         logs = {name: float(mean) for name, mean in model.means().items()}
         listeners.on_test_begin()
         judged = {name: float(value) for name, value in steps.validate(validation).items()}

@@ -1,6 +1,7 @@
 """Who trains together: one device, the GPUs of one machine, or several machines; and what they hold in common."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from kcolor.cluster import Task
-from kcolor.errors import ClusterError
+from kcolor.errors import ClusterError, WorkerLostError
 
 # A reduction that waits longer than this, in seconds, waits for nothing. A machine that has gone is noticed by its
 # heartbeat, within seconds; the chief may well take minutes to validate and to write a checkpoint.
@@ -58,6 +59,23 @@ class Team:
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         return shared[int(tf.get_static_value(replica)) - self.here.start]
 
+    @contextmanager
+    def connected(self) -> Iterator[None]:
+        """Where something is exchanged: a worker that has gone is one line.
+
+        Raises:
+            WorkerLostError: Another worker has gone.
+        """
+        try:
+            yield
+        except tf.errors.OpError as error:
+            if self.task is None or not lost(error):
+                raise
+            raise WorkerLostError(
+                f"{self.task.named(self.task.index)}: another worker has stopped, or cannot be reached; "
+                "see what it says, and start all of them again with --resume"
+            ) from error
+
     def share(self, variables: list[keras.Variable]) -> None:
         """Give all workers the chief's values."""
         if self.task is None:
@@ -74,10 +92,11 @@ class Team:
 
         # Unsigned numbers, the states of random generators, are none that machines can add up.
         wide = {tf.uint32: tf.int64}
-        for variable in variables:
-            value = tf.convert_to_tensor(variable.value)
-            shared = of_first(tf.reshape(tf.cast(value, wide.get(value.dtype, value.dtype)), (-1,)))
-            variable.assign(tf.reshape(tf.cast(shared, value.dtype), value.shape))
+        with self.connected():
+            for variable in variables:
+                value = tf.convert_to_tensor(variable.value)
+                shared = of_first(tf.reshape(tf.cast(value, wide.get(value.dtype, value.dtype)), (-1,)))
+                variable.assign(tf.reshape(tf.cast(shared, value.dtype), value.shape))
 
 
 def assemble(task: Task | None) -> Team:

@@ -8,18 +8,27 @@ import pytest
 from workers import addresses, config
 
 from kcolor import cluster
-from kcolor.errors import ClusterError
+from kcolor.errors import ClusterError, DataError, KcolorError
 
 
-def meet_all(count: int, *, says=lambda index: {}, differs=lambda theirs: None, wait=20.0) -> list:
+def meet_all(
+    count: int,
+    *,
+    where=None,
+    says=lambda index: {},
+    differs=lambda theirs: None,
+    takes=lambda index: dict,
+    wait=20.0,
+) -> list:
     """What each of them came to know."""
-    where, told = addresses(count), [None] * count
+    where, told = where or addresses(count), [None] * count
 
     def one(index: int) -> None:
         try:
             task = cluster.Task(tuple(where), index)
-            told[index] = cluster.meet(task, says(index), {"from": index}, differs=differs, wait=wait)
-        except ClusterError as error:
+            given = {"differs": differs, "takes": takes(index), "wait": wait}
+            told[index] = cluster.meet(task, says(index), {"from": index}, **given)
+        except KcolorError as error:
             told[index] = str(error)
 
     threads = [threading.Thread(target=one, args=(index,)) for index in reversed(range(count))]
@@ -70,6 +79,55 @@ def test_one_that_differs_is_named_to_all():
     assert "worker 2 (127.0.0.1:" in told[0]
     assert told[0].endswith("is odd")
     assert told[1:] == [told[0]] * 2
+
+
+def test_one_that_cannot_take_what_it_is_told_is_named_to_all():
+    """None goes on to where TensorFlow would wait for it."""
+
+    def takes(told):
+        raise DataError("no photos here")
+
+    told = meet_all(3, takes=lambda index: takes if index == 2 else dict, wait=5.0)
+    assert "worker 2 (127.0.0.1:" in told[0]
+    assert told[0].endswith("cannot go on: no photos here")
+    assert told[1:] == [told[0], "no photos here"]
+
+
+def test_one_that_came_and_has_gone_is_not_gone_on_without():
+    where = addresses(3)
+    tasks = [cluster.Task(tuple(where), index) for index in range(3)]
+    told = {}
+
+    def one(index):
+        try:
+            told[index] = cluster.meet(tasks[index], {}, {}, differs=lambda theirs: None, wait=10.0)
+        except ClusterError as error:
+            told[index] = str(error)
+
+    chief = threading.Thread(target=one, args=(0,))
+    chief.start()
+    while True:
+        try:
+            connection = socket.create_connection(("127.0.0.1", int(where[0].rpartition(":")[2])))
+            break
+        except ConnectionRefusedError:
+            continue
+    cluster._send(connection, {"hello": "kcolor fit", "worker": 1, "addresses": where, "says": {}})
+    connection.close()
+    one(2)
+    chief.join()
+    assert told[0] == told[2]
+    assert f"worker 1 ({where[1]}) came and has gone again" in told[0]
+
+
+def test_addresses_of_ipv6():
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            pass
+    except OSError:
+        pytest.skip("no IPv6 here")
+    ipv6 = [address.replace("127.0.0.1", "[::1]") for address in addresses(2)]
+    assert meet_all(2, where=ipv6, wait=5.0) == [{"from": 0}] * 2
 
 
 def test_one_that_does_not_come():

@@ -52,6 +52,7 @@ def test_workers_stopped_and_killed_learn_what_one_process_does(photos, tmp_path
     assert statuses == [143, 143], said
     steps = {re.search(r"stopped at step (\d+)", each)[1] for each in said}
     assert len(steps) == 1
+    assert "worker 0 saves the run" in said[1]  # and not: it is saved where there is nothing
     assert checkpoint.last_whole(Run(shared).checkpoints).step == int(steps.pop())
 
     with started([words(photos, path, "--resume") for path in own], tmp_path) as processes:
@@ -94,6 +95,36 @@ def test_a_mistake_that_the_chief_sees_is_told_to_the_other(photos, tmp_path):
     assert statuses == [2, 2], said
     assert "run: there is something in it" in only_line(said[0])
     assert only_line(said[1]) == only_line(said[0]).replace("kcolor: ", "kcolor: worker 0: ")
+
+
+def test_one_that_starts_from_a_model_alone(photos, finished, tmp_path):
+    usual = words(photos, tmp_path / "run")
+    with started([[*usual, "--from", finished.path], usual], tmp_path) as processes:
+        statuses, _, said = ended(processes)
+    assert statuses == [2, 2], said
+    assert "is not to start from a model (--from), and worker 0 is" in only_line(said[0])
+    assert only_line(said[1]) == only_line(said[0])
+
+
+def test_a_model_that_the_chief_cannot_start_from(photos, finished, tmp_path):
+    """It sees that when they have met; the other says in one line that it is alone."""
+    other = [*words(photos, tmp_path / "run"), "--from", finished.path, "--set", "network.width=8"]
+    with started([other, other], tmp_path) as processes:
+        statuses, _, said = ended(processes)
+    assert statuses == [2, 75], said
+    assert "of another network than the recipe's" in only_line(said[0])
+    assert "another worker has stopped" in only_line(said[1])
+
+
+def test_a_worker_that_has_no_photos_of_the_run(photos, finished, tmp_path):
+    """It knows that when it is told the run; nobody waits for it."""
+    (tmp_path / "empty").mkdir()
+    resumed = ["fit", "--resume", "-o", finished.path]
+    with started([resumed, [*resumed, "--data", tmp_path / "empty"]], tmp_path) as processes:
+        statuses, _, said = ended(processes)
+    assert statuses == [2, 2], said
+    assert "cannot go on: " in only_line(said[0])
+    assert "empty: does not hold this run's photos" in only_line(said[1])
 
 
 def test_a_worker_that_means_something_else(photos, tmp_path):

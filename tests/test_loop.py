@@ -39,6 +39,11 @@ def test_the_last_photos_of_validation_are_fewer_than_a_batch(told):
     assert told["validated"] % 4 in (1, 3)  # one device of two has more of them
 
 
+def test_losses_are_left_on_the_device(told):
+    """Numbers would be waited for at each step."""
+    assert not any(trained["waited"] for name in RECIPES for trained in told[name])
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_each_graph_is_traced_once(told, name):
     for trained in told[name]:

@@ -26,9 +26,10 @@ EPOCHS, STEPS = 2, 5
 
 class Losses(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
-        self.steps, self.epochs = [], []
+        self.steps, self.epochs, self.waited = [], [], False
 
     def on_train_batch_end(self, batch, logs=None):
+        self.waited |= not all(tf.is_tensor(value) for value in logs.values())
         self.steps.append({name: float(value) for name, value in logs.items()})
 
     def on_epoch_end(self, epoch, logs=None):
@@ -61,6 +62,7 @@ def train(chosen: recipe.Recipe, found: manifest.Manifest, team: Team) -> dict:
     return {
         "steps": losses.steps,
         "epochs": losses.epochs,
+        "waited": losses.waited,
         "traces": {str(name): graph.experimental_get_tracing_count() for name, graph in graphs.items()},
         "weights": [variable.numpy().astype(np.float64).ravel().tolist() for variable in model.variables],
     }

@@ -100,7 +100,7 @@ def fit(
         tell_of(manifest)
         with quiet_import():
             from kcolor import fit as verb
-        with _stopping(path):
+        with _stopping(path, follows):
             done = verb.fit(chosen, manifest, path, name=file.stem, origin=origin, wait=60 * wait)
         _tell_of_run(done.path, follows)
 
@@ -110,7 +110,7 @@ def _resume(
 ) -> None:
     with quiet_import():
         from kcolor import fit as verb
-    with _stopping(path):
+    with _stopping(path, follows):
         verb.resume(chosen, path, wait=wait, folder=data)
     _tell_of_run(path, follows)
 
@@ -153,13 +153,15 @@ def _tell_of_run(path: Path, follows: bool) -> None:
 
 
 @contextmanager
-def _stopping(path: Path) -> Iterator[None]:
+def _stopping(path: Path, follows: bool) -> Iterator[None]:
     """Turn a run that saved itself on Ctrl-C or SIGTERM into a word on how to go on, and the usual exit status."""
     from kcolor.callbacks import Stopped
 
     try:
         yield
     except Stopped as stopped:
-        onward = f"kcolor fit --resume -o {shlex.quote(str(path))}"
-        click.echo(f"stopped at step {stopped.step}, saved in {path}; go on with: {onward}", err=True)
+        onward = f"saved in {path}; go on with: kcolor fit --resume -o {shlex.quote(str(path))}"
+        if follows:
+            onward = "worker 0 saves the run; go on with the same command on all, and --resume"
+        click.echo(f"stopped at step {stopped.step}, {onward}", err=True)
         sys.exit(128 + stopped.signum)
