@@ -122,6 +122,7 @@ def fit(
             seed=chosen.seed,
             manifest_sha256=manifest.sha256,
             shards_sha256=build.shards_sha256(chosen),
+            devices=together.devices(),
             origin={"path": str(source.path.resolve()), "sha256": source.sha256} if source else None,
         )
         _train(chosen, manifest, started, model, together, console=console)
@@ -523,7 +524,10 @@ def _clear_line(
             raise DataError(f"{fault[0]}; {fault[1]} and start all workers again with --resume") from error
         # After an epoch's last step comes its validation, which a checkpoint taken now would leave out.
         if model.step % steps_per_epoch:
-            checkpoint.save(model, going.checkpoints)
+            try:
+                checkpoint.save(model, going.checkpoints)
+            except FloatingPointError as not_finite:
+                raise callbacks.not_finite(going, str(not_finite)) from error
         last = checkpoint.last_whole(going.checkpoints)
         saved = f"the run is saved in {last.path}" if last else "there is no checkpoint yet"
         raise DataError(f"{fault[0]}; {saved}; {fault[1]} and --resume") from error

@@ -73,19 +73,28 @@ def gather(sources: Sequence[Path], output: Path | None) -> list[tuple[Path, Pat
 def find(source: Path, output: Path | None) -> Iterator[tuple[Path, Path]]:
     """As `gather`, of one source: one after the other, in no order, and none where there are none."""
     if source.is_dir():
-        root, made = source.resolve(), output.resolve() if output else None
-        inside = made if made and made != root and made.is_relative_to(root) else None
+        made = _below(output, source)
         for candidate in candidates(source):
             place = Path(candidate.path)
-            if not inside or not (root / place).is_relative_to(inside):
+            if not made or not place.is_relative_to(made):
                 yield source / place, place
     elif source.exists() or source.is_symlink():
         yield source, Path(source.name)
     elif glob.has_magic(str(source)):
         root = _fixed(source)
+        made = _below(output, root)
         for name in glob.iglob(str(source), recursive=True):  # noqa: PTH207
-            if Path(name).suffix.lower() in photo.SUFFIXES:
-                yield Path(name), Path(name).relative_to(root)
+            place = Path(name).relative_to(root)
+            if place.suffix.lower() in photo.SUFFIXES and not (made and place.is_relative_to(made)):
+                yield Path(name), place
+
+
+def _below(output: Path | None, root: Path) -> Path | None:
+    """Where in a folder the output lies, if it does: what is there was made, and is not to be coloured."""
+    if output is None:
+        return None
+    made, top = output.resolve(), root.resolve()
+    return made.relative_to(top) if made != top and made.is_relative_to(top) else None
 
 
 def pair(photographs: Sequence[tuple[Path, Path]], folder: Path, format: str | None = None) -> list[Job]:

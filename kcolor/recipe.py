@@ -145,7 +145,7 @@ class Train(_Table):
         "reconstruction", description="the validation figure by which best.keras is kept"
     )
     checkpoint_minutes: NotNegative = Field(10.0, description="a checkpoint so often within an epoch; 0: every step")
-    deterministic: bool = Field(True, description="bit-for-bit repeatable; off may be faster on a GPU")
+    deterministic: bool = Field(True, description="bit-for-bit repeatable; off, a GPU's step is compiled by XLA")
 
 
 class Recipe(_Table):

@@ -4,7 +4,7 @@ import importlib.metadata
 import json
 import platform
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,6 +131,7 @@ def describe(
     seed: int,
     manifest_sha256: str,
     shards_sha256: str | None = None,
+    devices: Sequence[str] = (),
     origin: Mapping[str, str] | None = None,
 ) -> None:
     """Write a run's recipe, and then its word on versions, seed and data, by which it is a run.
@@ -142,6 +143,7 @@ def describe(
         seed: Its seed.
         manifest_sha256: Of the manifest's rows.
         shards_sha256: Of the shards that the photos are read from, if they are.
+        devices: What it is computed on.
         origin: "path" and "sha256" of the model that its generator starts from, if it does.
 
     Raises:
@@ -157,6 +159,7 @@ def describe(
         "kcolor": __version__,
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in ("tensorflow", "keras", "numpy")},
+        **({"devices": list(devices)} if devices else {}),
         "machine": f"{platform.system()} {platform.machine()}",
     }
     files.write_text(run.info, json.dumps(info, indent=2) + "\n")

@@ -162,11 +162,18 @@ def check(folder: str | Path, index: Index) -> None:
     shards = [shard for split in index.splits.values() for shard in split]
     with ThreadPoolExecutor(_LOOKS if is_url(folder) else 1) as pool:
         sizes = pool.map(lambda shard: size_of(inside(str(folder), shard.name)), shards)
-        for shard, size in zip(shards, sizes, strict=True):
+        for shard, size in zip(shards, _told(folder, sizes), strict=True):
             if size != shard.bytes:
                 path = inside(str(folder), shard.name)
                 what = "is missing" if size is None else f"has {size:,} bytes in place of {shard.bytes:,}"
                 raise DataError(f"{path}: {what}; {mending(folder, index)}")
+
+
+def _told(folder: str | Path, sizes: Iterator[int | None]) -> Iterator[int | None]:
+    try:
+        yield from sizes
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be looked at ({error.strerror})") from error
 
 
 def mending(folder: str | Path, index: Index | None = None) -> str:

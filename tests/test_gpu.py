@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from kcolor import build, color, recipe
+from kcolor.team import Team
 
 GPUS = tf.config.list_physical_devices("GPU")
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not GPUS, reason="no GPU here")]
@@ -24,6 +25,11 @@ def test_lab_on_it_is_not_in_tf32():
         expected_l, expected_ab = color.split(tf.constant(RGB))
     np.testing.assert_allclose(l * color.L_SCALE, expected_l * color.L_SCALE, atol=1e-3)
     np.testing.assert_allclose(ab * color.AB_SCALE, expected_ab * color.AB_SCALE, atol=1e-3)
+
+
+def test_the_run_says_what_it_is_computed_on():
+    assert len(Team().devices()) == 1
+    assert "CPU" not in Team().devices()[0]
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])

@@ -67,6 +67,9 @@ def test_patterns(folder):
         (folder / name, Path(name)) for name in ("a.png", "deep/b.jpg", "deep/c.png")
     ]
     assert [place for _, place in jobs.gather([folder / "deep" / "*.jpg"], None)] == [Path("b.jpg")]
+    # What lies in the output was made by an earlier run.
+    found = jobs.gather([folder / "**/*"], folder / "deep")
+    assert [place for _, place in found] == [Path("a.png")]
     # A file that is really called so comes first.
     fill(folder, ["[a].png"])
     assert [source.name for source, _ in jobs.gather([folder / "[a].png"], None)] == ["[a].png"]
