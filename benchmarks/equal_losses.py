@@ -38,7 +38,8 @@ def _recipe(name: str, folder: Path, work: Path, changes: tuple[str, ...], steps
     import keras
     import numpy as np
 
-    from kcolor import build, dataset, manifest, recipe
+    from kcolor import build, recipe
+    from kcolor.data import dataset, manifest
 
     found = manifest.prepare(folder, survey_file=work / "survey.jsonl", workers=1)
     curves: list[dict[str, Any]] = []

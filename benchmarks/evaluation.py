@@ -32,9 +32,10 @@ def measure(count: int) -> None:
     import keras
     import tensorflow as tf
 
-    from kcolor import colorizer, evaluate, manifest, networks
+    from kcolor import colorizer, evaluate, networks
+    from kcolor.data import manifest
+    from kcolor.data.reading import Pictures
     from kcolor.protocols import PROTOCOLS
-    from kcolor.reading import Pictures
 
     with tempfile.TemporaryDirectory() as work:
         photos = Path(work, "photos")

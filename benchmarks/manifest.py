@@ -42,8 +42,8 @@ def _make_up(folder: Path, entries: int) -> Path:
     import numpy as np
     from PIL import Image
 
-    from kcolor.manifest import SPLITS, Manifest
-    from kcolor.rows import Rows, Texts
+    from kcolor.data.manifest import SPLITS, Manifest
+    from kcolor.data.rows import Rows, Texts
 
     (folder / "a").mkdir()
     draw = np.random.default_rng(0)
@@ -71,8 +71,8 @@ def _make_up(folder: Path, entries: int) -> Path:
 
 def _shards(here: Path, path: Path) -> Path:
     """A folder of shards of that manifest whose files are links to one."""
-    from kcolor import sharding, shards
-    from kcolor.manifest import Manifest
+    from kcolor.data import sharding, shards
+    from kcolor.data.manifest import Manifest
 
     whole = Manifest.load(path)
     per_shard = 850
@@ -108,7 +108,8 @@ def _inside(place: str) -> dict[str, Any]:
         }
         last = now
 
-    from kcolor import prepare, recipe
+    from kcolor import recipe
+    from kcolor.data import prepare
 
     chosen = recipe.default([f"data.folder={json.dumps(place)}", f"data.size={SIZE}", "network.depth=4"])
     found = prepare.prepare(chosen.data, chosen.seed)
@@ -118,7 +119,8 @@ def _inside(place: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as run:
         found.save(Path(run, "manifest.csv"))
     so_far("the_run_s_copy")
-    from kcolor import build, dataset, fit
+    from kcolor import build, fit
+    from kcolor.data import dataset
 
     so_far("load_tensorflow")
     fit.check_splits(found)

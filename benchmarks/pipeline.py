@@ -45,7 +45,8 @@ def measure(data: Path | None = None, *, seconds: float = 5.0, steps: int = 3) -
     """
     import tensorflow as tf
 
-    from kcolor import build, dataset, manifest, recipe, sharding
+    from kcolor import build, recipe
+    from kcolor.data import dataset, manifest, sharding
 
     cores = len(os.sched_getaffinity(0))
 
@@ -99,7 +100,8 @@ def _waiting(files: Any, classes: int, steps: int) -> dict[str, Any]:
     """The share of training steps that is waiting for the next batch."""
     import tensorflow as tf
 
-    from kcolor import build, dataset, recipe
+    from kcolor import build, recipe
+    from kcolor.data import dataset
 
     chosen = recipe.load(recipe.find(RECIPE), ["classification.weight=0"] if classes < 2 else [])
     model = build.color_gan(chosen, classes, steps=1000)

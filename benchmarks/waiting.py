@@ -28,7 +28,8 @@ def _one(recipe_name: str, changes: list[str], folder: Path, work: Path, rounds:
     import keras
     import tensorflow as tf
 
-    from kcolor import build, dataset, manifest, recipe
+    from kcolor import build, recipe
+    from kcolor.data import dataset, manifest
 
     chosen = recipe.load(recipe.find(recipe_name), changes)
     found = manifest.prepare(folder, survey_file=work / "survey.jsonl", workers=2)

@@ -6,15 +6,16 @@ from typing import Any
 
 import keras
 
-from kcolor import dataset, gan, networks, shards
+from kcolor import gan, networks
 from kcolor.colorizer import Colorizer
-from kcolor.dataset import Photos
+from kcolor.data import dataset, shards
+from kcolor.data.dataset import Photos
+from kcolor.data.manifest import Manifest
+from kcolor.data.prepare import place
+from kcolor.data.records import Shards
 from kcolor.errors import DataError, RecipeError, RunError
-from kcolor.manifest import Manifest
 from kcolor.optimizers import Adam
-from kcolor.prepare import place
 from kcolor.recipe import Recipe
-from kcolor.records import Shards
 
 
 def photos(manifest: Manifest, split: str, at_most: int = 0) -> Photos:

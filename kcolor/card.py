@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 from kcolor import __version__, files, recipe
+from kcolor.data.manifest import Manifest
 from kcolor.errors import DataError
-from kcolor.manifest import Manifest
 from kcolor.run import owner
 
 # Keras' own members of a ``.keras`` file. It writes the first and does not read it; a member of one's own, which would

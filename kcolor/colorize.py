@@ -18,13 +18,13 @@ from PIL import Image
 
 from kcolor import color, files, photo
 from kcolor.colorizer import BATCH, Colorizer
+from kcolor.data.survey import has_colour
 from kcolor.errors import DataError, RunError
 from kcolor.jobs import Job
 from kcolor.join import join
 from kcolor.outcomes import COLOURED, FAILED, SKIPPED, Outcome, Outcomes, stamp
 from kcolor.photo import Photograph
 from kcolor.run import owner
-from kcolor.survey import has_colour
 from kcolor.upsample import UPSAMPLERS
 
 # Photographs are read, seen by the network and written in groups of at most so many pixels, or of one that has more.

@@ -21,14 +21,14 @@ import tensorflow as tf
 
 from kcolor import __version__, color, files, pages, trunks, weights
 from kcolor.colorizer import Colorizer, stochastic
+from kcolor.data.manifest import Manifest, Photo
+from kcolor.data.reading import Pictures, Read, check, read, told
 from kcolor.errors import DataError, RunError
 from kcolor.evaluation import EVALUATION_VERSION, METRICS, PER_IMAGE, REPORT, Evaluation, protocol_name
 from kcolor.figures import ANSWERS, FIGURES
 from kcolor.join import join
 from kcolor.judge import Judge
-from kcolor.manifest import Manifest, Photo
 from kcolor.protocols import Protocol
-from kcolor.reading import Pictures, Read, check, read, told
 from kcolor.run import owner
 
 # The mean colour of the training photos is that of so many of them, spread evenly, each at so many pixels a side.

@@ -15,12 +15,13 @@ from typing import Any
 import tensorflow as tf
 from rich.console import Console
 
-from kcolor import __version__, build, callbacks, checkpoint, cluster, dataset, files, loop, recipe, run, shards, team
+from kcolor import __version__, build, callbacks, checkpoint, cluster, files, loop, recipe, run, team
 from kcolor.colorizer import Colorizer
+from kcolor.data import dataset, shards
+from kcolor.data.manifest import Manifest
+from kcolor.data.prepare import locate, place
 from kcolor.errors import DataError, RecipeError, RunError
 from kcolor.gan import ColorGAN
-from kcolor.manifest import Manifest
-from kcolor.prepare import locate, place
 from kcolor.recipe import Recipe
 from kcolor.run import Run
 from kcolor.team import Team

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kcolor import files, photo
+from kcolor.data.manifest import Manifest
+from kcolor.data.survey import candidates
 from kcolor.errors import DataError
-from kcolor.manifest import Manifest
 from kcolor.run import Run
-from kcolor.survey import candidates
 
 # The suffix of each format that can be written.
 SUFFIX = {

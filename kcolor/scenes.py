@@ -19,9 +19,9 @@ import numpy as np
 import tensorflow as tf
 
 from kcolor import card, color, files, networks
+from kcolor.data.manifest import Manifest, Photo
+from kcolor.data.reading import Read, read, told
 from kcolor.errors import DataError, KcolorError, RunError
-from kcolor.manifest import Manifest, Photo
-from kcolor.reading import Read, read, told
 from kcolor.run import owner
 
 if TYPE_CHECKING:

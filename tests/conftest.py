@@ -33,7 +33,8 @@ def photos(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory, photos) -> Run:
     """A finished run, ``runs/tiny`` of the directory that its path is in: narrow, with a class branch."""
-    from kcolor import fit, manifest, recipe
+    from kcolor import fit, recipe
+    from kcolor.data import manifest
 
     folder = tmp_path_factory.mktemp("work")
     found = manifest.prepare(photos, survey_file=folder / "survey.jsonl", split=(0.6, 0.2, 0.2), workers=1)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from kcolor.manifest import Manifest, prepare
+from kcolor.data.manifest import Manifest, prepare
 
 SEPIA = (1.07, 0.87, 0.68)
 

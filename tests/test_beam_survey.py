@@ -6,9 +6,9 @@ from made import colour, fill, make, noisy_grey
 
 pytest.importorskip("apache_beam")
 
-from kcolor import survey
 from kcolor.beam.running import Running
 from kcolor.beam.survey import examiner
+from kcolor.data import survey
 from kcolor.errors import DataError, RunError
 
 

@@ -11,7 +11,7 @@ from made import fill
 from PIL import Image
 
 from kcolor import __version__
-from kcolor.manifest import Manifest
+from kcolor.data.manifest import Manifest
 
 
 @pytest.fixture

@@ -17,13 +17,13 @@ from command import Here, kcolor, mistake
 from made import fill
 
 from kcolor.colorizer import Colorizer
+from kcolor.data.manifest import Manifest
+from kcolor.data.reading import Pictures
 from kcolor.evaluate import evaluate
 from kcolor.evaluation import load
 from kcolor.figures import NOTHING
 from kcolor.join import join
-from kcolor.manifest import Manifest
 from kcolor.protocols import PROTOCOLS, Protocol
-from kcolor.reading import Pictures
 from kcolor.run import Run
 from kcolor.weights import CATALOGUE
 

@@ -16,8 +16,8 @@ from skimage.color import lab2rgb, rgb2lab
 import kcolor
 from kcolor import networks, scenes
 from kcolor.colorizer import Colorizer, load_generator, of, stochastic, variant, with_scene
+from kcolor.data.manifest import Manifest
 from kcolor.errors import RunError
-from kcolor.manifest import Manifest
 from kcolor.run import Run
 
 KINDS = ("run", "keras", "saved_model", "tflite")

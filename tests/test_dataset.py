@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from kcolor.dataset import Photos, evaluation_batches, training_stream
+from kcolor.data.dataset import Photos, evaluation_batches, training_stream
 
 SIZE = 16
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from workers import PATIENCE, ended, started
 
-from kcolor import checkpoint, fit, manifest, recipe
+from kcolor import checkpoint, fit, recipe
+from kcolor.data import manifest
 from kcolor.run import Run
 
 # A class branch, the penalty, batch normalization, dropout, old prints, five critic steps to one of the generator.

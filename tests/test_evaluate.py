@@ -21,14 +21,14 @@ from skimage.color import deltaE_ciede2000, lab2rgb, rgb2lab
 
 from kcolor import weights
 from kcolor.colorizer import Colorizer, of, stochastic
+from kcolor.data.manifest import Manifest
+from kcolor.data.reading import Pictures
 from kcolor.errors import DataError, KcolorError, RunError
 from kcolor.evaluate import evaluate, folder_for
 from kcolor.evaluation import METRICS, PER_IMAGE, REPORT, Evaluation, load
 from kcolor.figures import ANSWERS, FIGURES, columns_of
 from kcolor.join import join
-from kcolor.manifest import Manifest
 from kcolor.protocols import PROTOCOLS, Protocol
-from kcolor.reading import Pictures
 from kcolor.weights import CATALOGUE
 
 FILES = [METRICS, PER_IMAGE, REPORT]
@@ -486,9 +486,9 @@ import tensorflow as tf
 from kcolor.join import join
 from kcolor.colorizer import Colorizer
 from kcolor.evaluate import evaluate
-from kcolor.manifest import Manifest
+from kcolor.data.manifest import Manifest
 from kcolor.protocols import Protocol
-from kcolor.reading import Pictures
+from kcolor.data.reading import Pictures
 run, *folders = map(Path, sys.argv[1:])
 model, pictures = Colorizer.load(run), Pictures(Manifest.load(run / "manifest.csv"), "all")
 protocol = Protocol("quick", 3, "", size=None, truth=tf.identity, answer=join, is_rgb=False)

@@ -384,7 +384,7 @@ def test_photographs_are_the_run_s_own_or_named_or_scikit_image_s(finished, phot
 
 def test_photographs_of_a_run_that_have_gone(finished, tmp_path):
     """Told in a line, and others serve."""
-    from kcolor.manifest import Manifest
+    from kcolor.data.manifest import Manifest
 
     (tmp_path / "run").mkdir()
     for file in (finished.info, finished.generator):

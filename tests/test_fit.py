@@ -18,8 +18,9 @@ import tensorflow as tf
 from made import colour, fill
 from PIL import Image
 
-from kcolor import build, callbacks, checkpoint, dataset, files, fit, loop, manifest, recipe
+from kcolor import build, callbacks, checkpoint, files, fit, loop, recipe
 from kcolor.colorizer import Colorizer
+from kcolor.data import dataset, manifest
 from kcolor.errors import DataError, RecipeError, RunError
 from kcolor.protocols import PROTOCOLS
 from kcolor.run import Run

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from test_fit import NARROW, assert_same_run, kcolor, kill_at, narrow, settings, surveyed
 
-from kcolor import fit, recipe, sharding, shards
+from kcolor import fit, recipe
+from kcolor.data import sharding, shards
 from kcolor.errors import DataError, RunError
 from kcolor.run import Run
 

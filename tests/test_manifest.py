@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from made import colour, fill, make, reasons
 
-from kcolor import manifest
+from kcolor.data import manifest
+from kcolor.data.manifest import SPLITS, Manifest, Photo, assign_splits
 from kcolor.errors import DataError
-from kcolor.manifest import SPLITS, Manifest, Photo, assign_splits
 
 # --- classes ---
 

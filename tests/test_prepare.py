@@ -4,7 +4,7 @@ import pytest
 import skimage
 from made import fill
 
-from kcolor import prepare
+from kcolor.data import prepare
 from kcolor.errors import DataError
 from kcolor.recipe import Data
 

@@ -14,9 +14,9 @@ from made import colour, fill, make
 from PIL import Image
 
 from kcolor import photo
+from kcolor.data.manifest import Manifest, Photo
+from kcolor.data.reading import AHEAD, Pictures, check, read, told
 from kcolor.errors import DataError
-from kcolor.manifest import Manifest, Photo
-from kcolor.reading import AHEAD, Pictures, check, read, told
 
 
 def listed(counts: dict[str, int], root: Path = Path("/photos")) -> Manifest:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kcolor import records
-from kcolor.records import Shards
+from kcolor.data import records
+from kcolor.data.records import Shards
 
 COUNTS = [5, 5, 5, 3, 1]
 TOTAL = sum(COUNTS)

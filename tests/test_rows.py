@@ -7,8 +7,8 @@ import random
 import numpy as np
 import pytest
 
-from kcolor import rowfile
-from kcolor.rows import Photo, Rows, Texts
+from kcolor.data import rowfile
+from kcolor.data.rows import Photo, Rows, Texts
 
 ODD = [
     'quote".png',

@@ -14,8 +14,8 @@ from PIL import Image
 
 from kcolor import card, networks, scenes
 from kcolor.colorizer import Colorizer, load_generator, of, with_scene
+from kcolor.data.manifest import Manifest
 from kcolor.errors import RunError
-from kcolor.manifest import Manifest
 
 
 def by_hand(generator: keras.Model, paths: list[Path]) -> np.ndarray:

@@ -16,9 +16,10 @@ import tensorflow as tf
 from made import colour, fill, make
 from PIL import Image
 
-from kcolor import build, dataset, image, prepare, recipe, records, sharding, shards
+from kcolor import build, image, recipe
+from kcolor.data import dataset, prepare, records, sharding, shards
+from kcolor.data.manifest import Manifest
 from kcolor.errors import DataError
-from kcolor.manifest import Manifest
 
 SIZE = 32
 SPLIT = (0.8, 0.1, 0.1)
@@ -145,8 +146,8 @@ def test_photos_are_shuffled_by_the_seed(found, tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from kcolor import sharding
-from kcolor.manifest import Manifest
+from kcolor.data import sharding
+from kcolor.data.manifest import Manifest
 
 def count(done, total):
     if done >= 25:

@@ -10,10 +10,10 @@ import pytest
 from made import colour, fill, make, misty, noisy_grey, reasons, sepia, shapes
 from PIL import Image
 
-from kcolor import manifest, survey
+from kcolor.data import manifest, survey
+from kcolor.data.survey import has_colour, judge_colour
 from kcolor.errors import DataError
 from kcolor.photo import Photograph
-from kcolor.survey import has_colour, judge_colour
 
 
 @pytest.fixture
@@ -309,7 +309,7 @@ def test_interrupted_survey_goes_on(folder, decoded, monkeypatch):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from kcolor.manifest import survey
+from kcolor.data.manifest import survey
 
 def kill_at_40(done, total):
     assert "tensorflow" not in sys.modules

@@ -14,7 +14,8 @@ import numpy as np
 import tensorflow as tf
 from made import fill
 
-from kcolor import build, dataset, loop, manifest, recipe
+from kcolor import build, loop, recipe
+from kcolor.data import dataset, manifest
 from kcolor.team import Team
 
 CHANGES = ["data.size=64", "network.depth=4", "network.width=4", "network.critic_width=4", "network.critic_strided=2"]

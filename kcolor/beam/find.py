@@ -14,8 +14,8 @@ from kcolor.beam import storage
 from kcolor.beam.running import count
 from kcolor.beam.shards import dead_letter
 from kcolor.beam.storage import Name
+from kcolor.data.manifest import MANIFEST_MARK, Manifest
 from kcolor.errors import DataError
-from kcolor.manifest import MANIFEST_MARK, Manifest
 from kcolor.outcomes import FAILED
 
 

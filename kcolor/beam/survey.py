@@ -1,4 +1,4 @@
-"""The pictures of a folder examined by a pipeline, for `kcolor.survey.survey`, which keeps what is found."""
+"""The pictures of a folder examined by a pipeline, for `kcolor.data.survey.survey`, which keeps what is found."""
 
 import json
 import tempfile
@@ -10,11 +10,11 @@ from pathlib import Path
 import apache_beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions
 
-from kcolor import survey
 from kcolor.beam import shards, storage
 from kcolor.beam.running import Running
+from kcolor.data import survey
+from kcolor.data.survey import Candidate, Examiner, Facts
 from kcolor.errors import RunError
-from kcolor.survey import Candidate, Examiner, Facts
 
 
 def examiner(where: Running, folder: str | None = None) -> Examiner:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from kcolor.manifest import Manifest
+    from kcolor.data.manifest import Manifest
 
 # As in kcolor.protocols, which is TensorFlow.
 PROTOCOLS = ["rgb", "native", "paper"]
@@ -60,7 +60,7 @@ def prepared(data: Any, seed: int) -> "Manifest":
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from kcolor import prepare as verb
+    from kcolor.data import prepare as verb
 
     console = Console(stderr=True)
     columns = (TextColumn("surveying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

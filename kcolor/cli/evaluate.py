@@ -41,15 +41,15 @@ def evaluate(
     Beside every figure of the model stand those of the all-grey answer and of the training photos' mean colour.
     """
     from kcolor import bundled, recipe, run
-    from kcolor.manifest import Manifest
+    from kcolor.data.manifest import Manifest
 
     chosen = bundled.find(model) if model else run.newest_finished().path
     own = run.Run(chosen) if run.Run(chosen).info.is_file() else run.owner(chosen)
     with quiet_import():
         from kcolor import evaluate as verb
         from kcolor.colorizer import Colorizer
+        from kcolor.data.reading import Pictures
         from kcolor.protocols import PROTOCOLS as KNOWN
-        from kcolor.reading import Pictures
     colorizer = Colorizer.load(chosen)
     training_photos = Manifest.load(own.manifest) if own else None
     manifest = prepared(recipe.default([f"data.folder={quoted(data)}"]).data, 0) if data else training_photos

@@ -10,7 +10,7 @@ from kcolor.cli.runner import runner, running
 from kcolor.quiet import quiet_import
 
 if TYPE_CHECKING:
-    from kcolor.manifest import Manifest
+    from kcolor.data.manifest import Manifest
 
 _QUALITY = 95
 
@@ -66,9 +66,9 @@ def prepare(
     data = recipe.default([f"data.folder={quoted(folder)}", *changes]).data
     if runner:
         where = running(runner, runner_options)
-        from kcolor import prepare as verb
-        from kcolor import survey
         from kcolor.beam.survey import examiner
+        from kcolor.data import prepare as verb
+        from kcolor.data import survey
 
         # What is found out is kept, and the manifest made of it as ever.
         photos = verb.locate(data.folder)
@@ -88,8 +88,8 @@ def _write_shards(manifest: "Manifest", folder: str, size: int, crop: bool, qual
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     with quiet_import():
-        from kcolor import sharding
-        from kcolor.reading import told
+        from kcolor.data import sharding
+        from kcolor.data.reading import told
     console = Console(stderr=True)
     columns = (TextColumn("writing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:

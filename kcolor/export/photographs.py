@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from kcolor import files, image, prepare, reading, recipe
+from kcolor import files, image, recipe
+from kcolor.data import prepare, reading
+from kcolor.data.manifest import Manifest, Photo
 from kcolor.errors import DataError
-from kcolor.manifest import Manifest, Photo
 from kcolor.run import Run, owner
 
 REPRESENTATIVE, COMPARED = 100, 16

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 
-from kcolor.rows import CHUNK, SPLITS, Rows, Texts
+from kcolor.data.rows import CHUNK, SPLITS, Rows, Texts
 
 COLUMNS = ["path", "class", "width", "height", "orientation", "bytes", "split", "reason", "toned"]
 

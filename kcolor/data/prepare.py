@@ -8,7 +8,7 @@ from pathlib import Path
 
 import platformdirs
 
-from kcolor import manifest, shards
+from kcolor.data import manifest, shards
 from kcolor.errors import DataError
 from kcolor.recipe import Data
 

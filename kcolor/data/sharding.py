@@ -20,11 +20,12 @@ import numpy as np
 import tensorflow as tf
 from filelock import FileLock, Timeout
 
-from kcolor import dataset, files, image, records, shards
+from kcolor import files, image
+from kcolor.data import dataset, records, shards
+from kcolor.data.manifest import Manifest
+from kcolor.data.rows import SPLITS, Rows
+from kcolor.data.shards import Index, Shard, Split
 from kcolor.errors import DataError
-from kcolor.manifest import Manifest
-from kcolor.rows import SPLITS, Rows
-from kcolor.shards import Index, Shard, Split
 
 # Bytes of a pixel, about, and of a shard: large enough to be read in one go from far away, small enough that several
 # fit into memory to be shuffled among each other.

@@ -15,9 +15,9 @@ import numpy as np
 import tensorflow as tf
 
 from kcolor import files, image, photo
+from kcolor.data.manifest import Manifest
+from kcolor.data.rows import SPLITS, Photo, Rows
 from kcolor.errors import DataError
-from kcolor.manifest import Manifest
-from kcolor.rows import SPLITS, Photo, Rows
 
 SMALLEST = 16  # pixels a side: SSIM and LPIPS need as much
 AHEAD = 16  # photos of one size that are read before they are wanted

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from kcolor import image, records
-from kcolor.records import Shards
-from kcolor.rows import Rows, Texts
+from kcolor import image
+from kcolor.data import records
+from kcolor.data.records import Shards
+from kcolor.data.rows import Rows, Texts
 
 # Keep the draws of the mirror image and of the window apart from the draw of the order, and from each other.
 _FLIP_STREAM = 0x666C6970
@@ -28,7 +29,7 @@ class Photos:
     """The photos of one split.
 
     Args:
-        paths: Their files; `kcolor.rows.Texts` where there are millions.
+        paths: Their files; `kcolor.data.rows.Texts` where there are millions.
         labels: Class numbers, one a photo; all 0 where there are no classes.
         orientations: EXIF orientations 1 to 8, one a photo.
     """

@@ -17,8 +17,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from kcolor.data.manifest import Manifest
 from kcolor.errors import DataError
-from kcolor.manifest import Manifest
 
 INDEX = "shards.json"
 MANIFEST = "manifest.csv"

@@ -1,7 +1,7 @@
 """A folder of photos -> a manifest: which are used, their class and split, and why the others are not.
 
-The manifest is the survey of the folder (`kcolor.survey`) seen through rules: size, classes, split, seed. It is fast
-and deterministic, so that rules can be changed without decoding again.
+The manifest is the survey of the folder (`kcolor.data.survey`) seen through rules: size, classes, split, seed. It is
+fast and deterministic, so that rules can be changed without decoding again.
 """
 
 import csv
@@ -17,10 +17,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from kcolor import files, rowfile
+from kcolor import files
+from kcolor.data import rowfile
+from kcolor.data.rows import CHUNK, SPLITS, Photo, Rows, Texts, numbered, split_numbers
+from kcolor.data.survey import Facts, survey
 from kcolor.errors import DataError
-from kcolor.rows import CHUNK, SPLITS, Photo, Rows, Texts, numbered, split_numbers
-from kcolor.survey import Facts, survey
 
 __all__ = ["SPLITS", "Manifest", "Photo", "assign_splits", "prepare", "split_sizes"]
 
@@ -34,7 +35,7 @@ class Manifest:
 
     Attributes:
         root: The folder that the photos' paths start from, absolute.
-        photos: Sorted by path. Any sequence of `Photo` is put into columns (`kcolor.rows`).
+        photos: Sorted by path. Any sequence of `Photo` is put into columns (`kcolor.data.rows`).
         rules: seed, split, min_size, drop_toned, include and labels, as `prepare` was given them.
     """
 
