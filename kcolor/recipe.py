@@ -212,6 +212,45 @@ def default(changes: Iterable[str] = ()) -> Recipe:
     return _change({}, changes, "--set")
 
 
+def changed(chosen: Recipe, values: Mapping[str, Any], where: str) -> Recipe:
+    """A recipe with some of its keys changed; as in `load`, a change of a kind starts its table from that kind's defaults.
+
+    Args:
+        chosen: The recipe.
+        values: By dotted key.
+        where: What a mistake is said to be in.
+
+    Raises:
+        RecipeError: As `load`.
+    """
+    return _assigned(chosen.model_dump(mode="json"), [(key.split("."), value) for key, value in values.items()], where)
+
+
+def has(chosen: Recipe, key: str, kinds: Mapping[str, str]) -> bool:
+    """Whether there is such a key in a recipe whose ``objective.kind`` or ``optimizer.kind`` is changed to `kinds`.
+
+    Args:
+        chosen: The recipe.
+        key: A dotted key of some kind of recipe.
+        kinds: By key, such as ``{"objective.kind": "wgan-gp"}``.
+    """
+    tree = chosen.model_dump(mode="json")
+    for name, kind in kinds.items():
+        tree[name.removesuffix(".kind")]["kind"] = kind
+    path = key.split(".")
+    return path[-1] in _keys_beside(path, tree)
+
+
+def is_whole(key: str) -> bool:
+    """Whether a dotted key, of any kind of recipe, takes whole numbers."""
+    tables: list[Any] = [Recipe]
+    for name in key.split("."):
+        annotations = [table.model_fields[name].annotation for table in tables if name in table.model_fields]
+        tables = [kind for each in annotations for kind in (each.__args__ if hasattr(each, "__args__") else [each])]
+        tables = [each for each in tables if hasattr(each, "model_fields")] or annotations
+    return int in tables
+
+
 def find(name: str) -> Path:
     """The file of a recipe given as a path, or by the bare name of one that comes with the package.
 
@@ -258,7 +297,10 @@ def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def _change(tree: dict[str, Any], changes: Iterable[str], where: str) -> Recipe:
-    assignments = [_assignment(change) for change in changes]
+    return _assigned(tree, [_assignment(change) for change in changes], where)
+
+
+def _assigned(tree: dict[str, Any], assignments: Iterable[tuple[list[str], Any]], where: str) -> Recipe:
     # Kinds first: they decide which other keys their tables have.
     for keys, value in sorted(assignments, key=lambda assignment: assignment[0][-1] != "kind"):
         _assign(tree, keys, value)

@@ -14,6 +14,7 @@ from kcolor.cli.fit import fit
 from kcolor.cli.prepare import prepare
 from kcolor.cli.recipes import recipes
 from kcolor.cli.serve import serve
+from kcolor.cli.tune import tune
 from kcolor.cli.weights import weights
 from kcolor.errors import KcolorError
 
@@ -29,7 +30,7 @@ def cli() -> None:
     """Colour black-and-white photographs: train, use and export a colorizer."""
 
 
-for command in (recipes, prepare, fit, colorize, export, evaluate, compare, serve, weights):
+for command in (recipes, prepare, fit, tune, colorize, export, evaluate, compare, serve, weights):
     cli.add_command(command)
 
 

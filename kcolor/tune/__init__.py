@@ -1,0 +1,1 @@
+"""Studies: a recipe tried with other values, by Optuna, each trial a run."""

@@ -1,0 +1,423 @@
+"""A study: its directory, its trials, which of several processes has which, and how it goes on after any of them dies.
+
+What is known of trials is in Optuna's storage. Who works on one is told by locks on files, which go with their process
+however it ends: a trial that is running by the storage and that nobody holds is taken up by whoever sees it first.
+"""
+
+import json
+import logging
+import os
+import uuid
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import optuna
+import sqlalchemy.exc
+from filelock import FileLock, Timeout
+from optuna.trial import TrialState
+
+from kcolor import evaluation, files, recipe, weights
+from kcolor.data.manifest import Manifest
+from kcolor.errors import DataError, KcolorError, RecipeError, RunError
+from kcolor.recipe import Recipe
+from kcolor.run import Run
+from kcolor.tune import objective
+from kcolor.tune.attempt import Attempt, FailedError, started
+from kcolor.tune.space import Space
+from kcolor.tune.telling import Telling
+from kcolor.tune.trial import EVALUATION
+
+STUDIES = Path("studies")
+
+# Trials whose values are drawn at random before TPE has something to go by; half of Optuna's, as trials are dear.
+_AT_RANDOM = 5
+
+_LOOK = 0.5  # seconds between two looks at a run's history
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study that is open.
+
+    Args:
+        path: Its directory.
+        recipe: What it varies.
+        name: What that is called.
+        space: How.
+        manifest: The photos, of all trials.
+        record: Optuna's study.
+        place: What tells its directory apart from another machine's.
+    """
+
+    path: Path
+    recipe: Recipe
+    name: str
+    space: Space
+    manifest: Path
+    record: optuna.Study
+    place: str
+
+    @property
+    def pruned(self) -> bool:
+        """Whether trials that do badly are ended early; Optuna cannot where there are two objectives."""
+        return len(self.space.objectives) == 1
+
+    def run(self, number: int) -> Run:
+        """The run of a trial."""
+        return Run(self.path / "trials" / f"{number:04d}")
+
+    def beside(self, number: int, suffix: str) -> Path:
+        """A file of a trial that is none of its run's: ``.log``, ``.lock``."""
+        path = self.run(number).path
+        return path.with_name(path.name + suffix)
+
+    def recipe_of(self, trial: optuna.trial.FrozenTrial) -> Recipe:
+        """The recipe of a trial.
+
+        Raises:
+            RecipeError: Its values do not go together.
+        """
+        return recipe.changed(self.recipe, self.space.values(trial.params), f"trial {trial.number}")
+
+    def trials(self) -> list[optuna.trial.FrozenTrial]:
+        """All that were begun, by number."""
+        return [trial for trial in self.record.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
+
+
+def open_(
+    path: Path, chosen: Recipe, space: Space, *, name: str, storage: str | None, survey: Callable[[], Manifest]
+) -> Study:
+    """Begin a study, or go on with one.
+
+    Args:
+        path: The directory.
+        chosen: The recipe.
+        space: What of it varies.
+        name: What the recipe is called.
+        storage: URL of a database as SQLAlchemy reads it; None: SQLite, in the directory. Processes with one directory
+            share a study either way; machines with a disk each need one database, and directories of one name.
+        survey: Gives the photos; called where a study begins, or where the photos have moved.
+
+    Raises:
+        KcolorError: It is a study of something else, or cannot be written or reached; or see `survey`.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    _check_is_ours(path)
+    with _alone(path):
+        with _clear_line(path, storage):
+            record = optuna.create_study(
+                study_name=path.absolute().name,
+                storage=_storage(path, storage),
+                directions=[objective.direction(key) for key in space.objectives],
+                pruner=_pruner(chosen, space),
+                load_if_exists=True,
+            )
+            known = record.user_attrs
+            if known:
+                _check_same(path, chosen, space, known)
+        kept = path / "manifest.csv"
+        if not kept.exists() or known.get("photos") != Manifest.load(kept).sha256 or _moved(path, chosen):
+            manifest = survey()
+            _check_splits(manifest)
+            if known and manifest.sha256 != known["photos"]:
+                raise RunError(
+                    f"{path}: a study of other photos than {manifest.root} has now; put them back, or name another -o"
+                )
+            manifest.save(kept)
+        else:
+            manifest = Manifest.load(kept)
+        files.write_text(path / "recipe.toml", chosen.dump())
+        with _clear_line(path, storage):
+            if not known:
+                _describe(record, chosen, space, name, manifest)
+        place = path / "place"  # one on a shared disk, and one on each machine's own
+        if not place.exists():
+            files.write_text(place, f"{uuid.uuid4()}\n")
+    return Study(path, chosen, name, space, kept, record, place.read_text("utf-8").strip())
+
+
+def _check_is_ours(path: Path) -> None:
+    """Make sure that a directory is a study's, or has nothing in it.
+
+    Raises:
+        RunError: It is something else.
+    """
+    if path.exists() and not (path / "trials").is_dir() and (not path.is_dir() or any(path.iterdir())):
+        raise RunError(f"{path}: there is something in it that is no study; name another directory with -o")
+
+
+def _storage(path: Path, url: str | None) -> optuna.storages.RDBStorage:
+    if url is None:
+        file = str((path / "study.db").absolute()).replace("{", "{{").replace("}", "}}")
+        # Two processes that write at once wait for each other.
+        return optuna.storages.RDBStorage(f"sqlite:///{file}", engine_kwargs={"connect_args": {"timeout": 60}})
+    return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+
+
+@contextmanager
+def _clear_line(path: Path, url: str | None) -> Iterator[None]:
+    """What can happen to a database becomes one clear line."""
+    where = url.rpartition("@")[2] if url else path / "study.db"  # without a password
+    try:
+        yield
+    except sqlalchemy.exc.ArgumentError as error:
+        raise RunError(f"--storage {where}: not a database's URL; write it as postgresql://HOST/NAME") from error
+    except ImportError as error:
+        raise RunError(f"--storage {where}: its driver is not installed here ({error.__cause__ or error})") from error
+    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        told = str(getattr(error.__cause__ or error, "orig", error)).splitlines()[0]
+        raise RunError(f"{where}: the study cannot be read or written ({told})") from error
+
+
+def _pruner(chosen: Recipe, space: Space) -> optuna.pruners.BasePruner:
+    """Hyperband (Li et al., JMLR 18, 2018), by epochs; it has nothing to do where there are two objectives."""
+    if len(space.objectives) > 1:
+        return optuna.pruners.NopPruner()
+    epochs = [axis.samples() for axis in space.axes if axis.key == "train.epochs"]
+    most = max(epochs[0]) if epochs else chosen.train.epochs
+    return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=most)
+
+
+def _moved(path: Path, chosen: Recipe) -> bool:
+    """Whether the photos are said to be elsewhere than they were when the study was last open here."""
+    kept = path / "recipe.toml"
+    return kept.exists() and recipe.load(kept).data.folder != chosen.data.folder
+
+
+def _check_splits(manifest: Manifest) -> None:
+    counts = manifest.counts()
+    for split in ("train", "val"):
+        if not counts[split]:
+            raise DataError(
+                f"{manifest.root}: too few photos, none falls to the {split} split; add some, or change the shares: "
+                "--set data.split=[0.6,0.2,0.2]"
+            )
+
+
+def _describe(record: optuna.Study, chosen: Recipe, space: Space, name: str, manifest: Manifest) -> None:
+    """Have the storage say what the study is of; its first trial is the recipe as it is, if the space holds that."""
+    own = space.own(chosen)
+    if own is not None:
+        record.enqueue_trial(own, user_attrs={"own": True}, skip_if_exists=True)
+    record.set_user_attr("name", name)
+    record.set_user_attr("space", space.told())
+    record.set_user_attr("photos", manifest.sha256)
+    record.set_user_attr("recipe", chosen.model_dump(mode="json"))
+
+
+def _check_same(path: Path, chosen: Recipe, space: Space, known: dict[str, Any]) -> None:
+    """Make sure that a study goes on as what it is.
+
+    Raises:
+        RunError: It was begun with another recipe or space.
+    """
+    onward = "go on with its own, or name another directory with -o"
+    lines = recipe.differences(Recipe.model_validate(known["recipe"]), chosen)
+    lines = [line for line in lines if not line.startswith(("data.folder", "data.labels"))]
+    if lines:
+        raise RunError(f"{path}: a study of another recipe: with {'; '.join(lines[:3])}; {onward}")
+    ours, theirs = (dict(_flat(told)) for told in (space.told(), known["space"]))
+    for key in [*theirs, *ours]:
+        if ours.get(key) != theirs.get(key):
+            told = [json.dumps(each.get(key)) if key in each else "nothing" for each in (theirs, ours)]
+            raise RunError(f"{path}: a study of another space: {key} has {told[0]}, not {told[1]}; {onward}")
+
+
+def _flat(told: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    yield "objective", told["objective"]
+    yield from told["space"].items()
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Let no other process with this directory begin a trial meanwhile."""
+    lock = FileLock(path / "lock")
+    try:
+        (path / "trials").mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written ({error.strerror}); name another directory with -o") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+# The trials.
+
+
+def go_on(study: Study, trials: int, telling: Telling) -> None:
+    """Do trials until there are so many in all, whoever did them.
+
+    Args:
+        study: The study.
+        trials: How many there are to be.
+        telling: Who is told of it.
+
+    Raises:
+        KcolorError: Something is wrong that would be wrong with every trial; the trial is taken up by the next that
+            goes on with the study.
+        KeyboardInterrupt: Ctrl-C came; the trial's run has saved itself, and is taken up likewise.
+    """
+    with _clear_line(study.path, None):
+        while claimed := _claim(study, trials):
+            trial, lock = claimed
+            try:
+                _attempt(study, trial, telling)
+            finally:
+                lock.release()
+
+
+def running(study: Study) -> list[int]:
+    """The trials that others are at."""
+    return [trial.number for trial in study.trials() if trial.state == TrialState.RUNNING]
+
+
+def _claim(study: Study, trials: int) -> tuple[optuna.Trial, FileLock] | None:
+    """A trial that nobody works on, and the lock that says that this process does; None: there is nothing to do."""
+    with _alone(study.path):
+        begun = study.trials()
+        for frozen in begun:
+            lock = _take_up(study, frozen)
+            if lock:
+                return optuna.Trial(study.record, frozen._trial_id), lock
+        if len(begun) >= trials:
+            return None
+        trial = study.record.ask()
+        trial.set_user_attr("place", study.place)
+        _draw(study, trial)
+        return trial, _locked(study, trial.number)
+
+
+def _take_up(study: Study, frozen: optuna.trial.FrozenTrial) -> FileLock | None:
+    """The lock of a trial whose process has died, if it is one and its run is here."""
+    if frozen.state != TrialState.RUNNING:
+        return None
+    place = frozen.user_attrs.get("place")
+    begun = frozen.datetime_start or datetime.min
+    if place is None and datetime.now() - begun < timedelta(minutes=1):  # another machine is drawing its values
+        return None
+    if place not in (None, study.place):
+        return None
+    try:
+        lock = _locked(study, frozen.number)
+    except Timeout:
+        return None
+    try:
+        # Its process may have died a moment ago, and the run be about to save itself.
+        if study.run(frozen.number).path.exists():
+            with FileLock(study.run(frozen.number).lock, timeout=0):
+                pass
+    except Timeout:
+        lock.release()
+        return None
+    trial = optuna.Trial(study.record, frozen._trial_id)
+    trial.set_user_attr("place", study.place)
+    _draw(study, trial)  # what was drawn stays what it is
+    return lock
+
+
+def _locked(study: Study, number: int) -> FileLock:
+    lock = FileLock(study.beside(number, ".lock"), timeout=0)
+    lock.acquire()
+    return lock
+
+
+def _draw(study: Study, trial: optuna.Trial) -> None:
+    """Draw a trial's values: a function of the recipe's seed, the trial's number, and what is known of the others."""
+    seed = zlib.crc32(f"{study.recipe.seed} {trial.number}".encode())
+    study.record.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=_AT_RANDOM)
+    study.space.draw(trial, study.recipe)
+
+
+def _attempt(study: Study, trial: optuna.Trial, telling: Telling) -> None:
+    """Train and judge a trial, and tell the storage what came of it."""
+    values = study.space.values(trial.params)
+    telling.begin(trial.number, values)
+    try:
+        figures = _measure(study, trial, telling)
+        scores = _scores(study, figures)
+    except optuna.TrialPruned:
+        study.record.tell(trial.number, state=TrialState.PRUNED)
+    except (FailedError, RecipeError) as error:
+        trial.set_user_attr("reason", str(error))
+        study.record.tell(trial.number, state=TrialState.FAIL)
+    else:
+        trial.set_user_attr("figures", figures)
+        study.record.tell(trial.number, scores)
+    telling.end(study.record, trial.number)
+
+
+def _measure(study: Study, trial: optuna.Trial, telling: Telling) -> dict[str, float]:
+    """The figures of a trial's model, trained as far as it has to be.
+
+    Raises:
+        FailedError, RecipeError: It came to nothing.
+        optuna.TrialPruned: It does badly.
+        KcolorError: See `go_on`.
+    """
+    frozen = study.record._storage.get_trial(trial._trial_id)
+    chosen, run = study.recipe_of(frozen), study.run(trial.number)
+    # Without the networks that no objective needs, for they take longest.
+    needed = {"lpips", "fid"} & set(study.space.objectives)
+    networks = weights.folder() if needed else study.path / "trials" / "none"
+    log = study.beside(trial.number, ".log")
+    with started(chosen, run, study.manifest, name=study.name, weights=networks, log=log) as attempt:
+        _follow(study, trial, attempt, chosen.train.epochs, telling)
+        attempt.check()
+    told = evaluation.load(run.path / EVALUATION).figures
+    return {key: entry["model"] for key, entry in told.items() if entry["model"] is not None}
+
+
+def _follow(study: Study, trial: optuna.Trial, attempt: Attempt, epochs: int, telling: Telling) -> None:
+    """Report each epoch as it is written.
+
+    Raises:
+        optuna.TrialPruned: The pruner has seen enough.
+    """
+    key = study.space.objectives[0]
+    seen = 0
+    while True:
+        over = attempt.is_over(_LOOK)
+        history = attempt.epochs()
+        if len(history) > seen:
+            seen = len(history)
+            telling.epoch(seen, epochs)
+            if study.pruned and _is_hopeless(trial, history, key, epochs):
+                attempt.stop()
+                raise optuna.TrialPruned
+        if over:
+            return
+
+
+def _is_hopeless(trial: optuna.Trial, history: list[dict[str, Any]], key: str, epochs: int) -> bool:
+    """Report what is new, and ask the pruner; after the last epoch there is nothing to save."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a trial that goes on, some epochs are known
+        for entry in history:
+            value = objective.by_epoch(key, entry)
+            if value is not None:
+                trial.report(value, entry["epoch"])
+    return len(history) < epochs and trial.should_prune()
+
+
+def _scores(study: Study, figures: dict[str, float]) -> list[float]:
+    """What the storage is told.
+
+    Raises:
+        FailedError: A figure is missing.
+    """
+    for key in study.space.objectives:
+        if key not in figures:
+            raise FailedError(f"{key} could not be measured")
+    return [objective.score(key, figures[key]) for key in study.space.objectives]
+
+
