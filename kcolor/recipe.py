@@ -213,11 +213,11 @@ def default(changes: Iterable[str] = ()) -> Recipe:
 
 
 def changed(chosen: Recipe, values: Mapping[str, Any], where: str) -> Recipe:
-    """A recipe with some of its keys changed; as in `load`, a change of a kind starts its table from that kind's defaults.
+    """A recipe with some of its keys changed.
 
     Args:
         chosen: The recipe.
-        values: By dotted key.
+        values: By dotted key. As in `load`, a change of a kind starts its table from that kind's own defaults.
         where: What a mistake is said to be in.
 
     Raises:

@@ -15,7 +15,7 @@ from kcolor.errors import KcolorError
 from kcolor.recipe import Recipe
 from kcolor.run import Run
 
-_PATIENCE = 120.0  # seconds, for a run to save itself
+PATIENCE = 120.0  # seconds, for a run to save itself
 
 
 class FailedError(Exception):
@@ -53,7 +53,7 @@ class Attempt:
         if self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(_PATIENCE)
+                self.process.wait(PATIENCE)
             except (subprocess.TimeoutExpired, KeyboardInterrupt):
                 self.process.kill()
         self.process.wait()
@@ -74,11 +74,12 @@ class Attempt:
             if told["everybodys"]:
                 raise KcolorError(line)
             raise FailedError(line)
+        # What a run that was stopped exits with, once it has saved itself, and what one that had nothing to save does.
+        if status in (-signal.SIGTERM, -signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGINT):
+            raise KcolorError(f"{self.run.path}: was stopped; go on with the same command")
         if status < 0:
             hint = "; out of memory?" if -status == signal.SIGKILL else ""
             raise FailedError(f"ended by {signal.Signals(-status).name}{hint}")
-        if status > 128:  # the run has saved itself: somebody else asked it to
-            raise KcolorError(f"{self.run.path}: was stopped, and is saved; go on with the same command")
         if status:
             last = self.log.read_text("utf-8", "replace").strip().splitlines()[-1:] or [f"exit status {status}"]
             raise FailedError(f"{last[0]} (all of it: {self.log})")

@@ -25,6 +25,8 @@ def history(path: Path, trials: Sequence[FrozenTrial], objectives: Sequence[str]
         trials: All that there are.
         objectives: What the study is after.
     """
+    import matplotlib.ticker
+
     figure = _figure(len(objectives))
     for place, key in enumerate(objectives):
         axes = _panel(figure, len(objectives), place)
@@ -37,10 +39,10 @@ def history(path: Path, trials: Sequence[FrozenTrial], objectives: Sequence[str]
         # What validation said of them is of the network's own size, and no figure of the evaluation.
         pruned = [trial.number for trial in trials if trial.state == TrialState.PRUNED]
         if pruned:
-            at_the_edge = {"transform": axes.get_xaxis_transform(), "clip_on": False}
-            axes.plot(pruned, [0.02] * len(pruned), "x", color="grey", markersize=4, label="pruned", **at_the_edge)
+            edge = axes.get_xaxis_transform()
+            axes.plot(pruned, [0.02] * len(pruned), "x", color="grey", markersize=4, label="pruned", transform=edge)
         _name(axes, "trial", objective.label(key))
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
         if axes.has_data():
             axes.legend(fontsize=8)
     _save(figure, path)
@@ -126,7 +128,7 @@ def _name(axes: "Axes", x: str, y: str, title: str = "") -> None:
     axes.set_ylabel(y, fontsize=8)
     if title:
         axes.set_title(title, fontsize=10)
-    axes.tick_params(labelsize=8)
+    axes.tick_params(which="both", labelsize=8)
     axes.grid(alpha=0.3)
 
 

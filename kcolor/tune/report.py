@@ -123,7 +123,7 @@ def _recipes(study: Study, best: Sequence[FrozenTrial]) -> list[Path]:
         paths = [study.path / FRONT / f"trial-{trial.number:04d}.toml" for trial in best]
         for former in (study.path / FRONT).glob("trial-*.toml"):
             if former not in paths:
-                former.unlink()
+                former.unlink(missing_ok=True)
     for path, trial in zip(paths, best, strict=True):
         files.write_text(path, _header(study, trial, path) + study.recipe_of(trial).dump())
     return paths
@@ -196,4 +196,3 @@ def _page(study: Study, trials: Sequence[FrozenTrial], best: Sequence[FrozenTria
         space=study.space.told()["space"],
         seed=study.recipe.seed,
     )
-

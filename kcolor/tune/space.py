@@ -17,6 +17,7 @@ from kcolor.errors import RecipeError
 from kcolor.recipe import Recipe
 from kcolor.tune import objective
 
+_KEYS = ("objective", "space")
 _RANGE = ("low", "high", "step", "log")
 
 # All trials are of the same photos, in the same splits.
@@ -159,8 +160,8 @@ def load(path: Path, chosen: Recipe) -> Space:
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path}: not TOML: {error}") from error
     for key in tree:
-        if key not in ("objective", "space"):
-            raise RecipeError(f"{path}: {key}: no such key; allowed here: objective, space{_nearest(key, SPACE_KEYS)}")
+        if key not in _KEYS:
+            raise RecipeError(f"{path}: {key}: no such key; allowed here: {', '.join(_KEYS)}{_nearest(key, _KEYS)}")
     if not isinstance(tree.get("space"), dict) or not tree["space"]:
         raise RecipeError(f'{path}: names nothing to vary; under [space] write such as "objective.weight" = [0.1, 1.0]')
     objectives = _objectives(tree.get("objective"), path)
@@ -176,9 +177,6 @@ def load(path: Path, chosen: Recipe) -> Space:
             _try(axis.key, value, others, chosen, path)
     objective.check(objectives, chosen, keys, str(path))
     return Space(objectives, axes)
-
-
-SPACE_KEYS = ("objective", "space")
 
 
 def _objectives(said: Any, path: Path) -> list[str]:
@@ -237,32 +235,40 @@ def _choice(key: str, values: list[Any], path: Path) -> Choice:
 
 
 def _range(key: str, said: dict[str, Any], path: Path) -> Range:
+    where = f"{path}: {key}"
     for name in said:
         if name not in _RANGE:
-            raise RecipeError(f"{path}: {key}: {name}: no such key; allowed here: {', '.join(_RANGE)}")
+            raise RecipeError(f"{where}: {name}: no such key; allowed here: {', '.join(_RANGE)}")
     for name in ("low", "high"):
         if name not in said:
-            raise RecipeError(f"{path}: {key}: has no {name}; a range is {{ low = 1, high = 2 }}")
-    low, high, step, log = said["low"], said["high"], said.get("step"), said.get("log", False)
-    for name, value in (("low", low), ("high", high), ("step", step)):
-        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        if not number and not (name == "step" and step is None):
-            raise RecipeError(f"{path}: {key}: {name}: must be a number, not {json.dumps(value, default=str)}")
-    if not isinstance(log, bool):
-        raise RecipeError(f"{path}: {key}: log: must be true or false, not {json.dumps(log, default=str)}")
+            raise RecipeError(f"{where}: has no {name}; a range is {{ low = 1, high = 2 }}")
+    for name in ("low", "high", "step"):
+        value = said.get(name, 1)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+            raise RecipeError(f"{where}: {name}: must be a number, not {json.dumps(value, default=str)}")
+    if not isinstance(said.get("log", False), bool):
+        raise RecipeError(f"{where}: log: must be true or false, not {json.dumps(said['log'], default=str)}")
+    numbers = [said["low"], said["high"], said.get("step")]
+    if not recipe.is_whole(key) or not all(isinstance(number, int) for number in numbers if number is not None):
+        numbers = [None if number is None else float(number) for number in numbers]
+    low, high, step = numbers
+    found = Range(key, low, high, step, said.get("log", False))
+    _check_range(found, where)
+    return found
+
+
+def _check_range(found: Range, where: str) -> None:
+    low, high, step = found.low, found.high, found.step
     if low >= high:
-        raise RecipeError(f"{path}: {key}: an empty range: low = {low} is not below high = {high}")
-    if log and low <= 0:
-        raise RecipeError(f"{path}: {key}: a range by logarithm has to begin above 0, not at {low}")
-    if log and step is not None:
-        raise RecipeError(f"{path}: {key}: log and step do not go together; leave one out")
+        raise RecipeError(f"{where}: an empty range: low = {low} is not below high = {high}")
+    if found.log and low <= 0:
+        raise RecipeError(f"{where}: a range by logarithm has to begin above 0, not at {low}")
+    if found.log and step is not None:
+        raise RecipeError(f"{where}: log and step do not go together; leave one out")
     if step is not None:
         steps = (high - low) / step if step > 0 else 0.5
         if not math.isclose(steps, round(steps), abs_tol=1e-9):
-            raise RecipeError(f"{path}: {key}: steps of {step} do not lead from {low} to {high}")
-    if not recipe.is_whole(key) or not all(isinstance(number, int) for number in (low, high, step or 1)):
-        low, high, step = float(low), float(high), step and float(step)
-    return Range(key, low, high, step, log)
+            raise RecipeError(f"{where}: steps of {step} do not lead from {low} to {high}")
 
 
 def _try(key: str, value: Any, others: Sequence[Range | Choice], chosen: Recipe, path: Path) -> None:
@@ -281,7 +287,8 @@ def _try(key: str, value: Any, others: Sequence[Range | Choice], chosen: Recipe,
                     if _is_recipe(chosen, {key: value, **dict(beside)}):
                         return
         told = str(error).splitlines()[0].removeprefix(f"{path}: ")
-        what = "" if told.startswith(f"{key}: ") else f"{key} = {json.dumps(value, default=str)}: "
+        about = f"{key}.".startswith(f"{told.partition(': ')[0]}.")  # the key, or a table around it
+        what = "" if about else f"{key} = {json.dumps(value, default=str)}: "
         raise RecipeError(f"{path}: {what}{told}") from error
 
 

@@ -6,7 +6,6 @@ however it ends: a trial that is running by the storage and that nobody holds is
 
 import json
 import logging
-import os
 import uuid
 import warnings
 import zlib
@@ -24,11 +23,11 @@ from optuna.trial import TrialState
 
 from kcolor import evaluation, files, recipe, weights
 from kcolor.data.manifest import Manifest
-from kcolor.errors import DataError, KcolorError, RecipeError, RunError
+from kcolor.errors import DataError, RecipeError, RunError
 from kcolor.recipe import Recipe
 from kcolor.run import Run
 from kcolor.tune import objective
-from kcolor.tune.attempt import Attempt, FailedError, started
+from kcolor.tune.attempt import PATIENCE, Attempt, FailedError, started
 from kcolor.tune.space import Space
 from kcolor.tune.telling import Telling
 from kcolor.tune.trial import EVALUATION
@@ -120,7 +119,7 @@ def open_(
                 pruner=_pruner(chosen, space),
                 load_if_exists=True,
             )
-            known = record.user_attrs
+            known = record.user_attrs if "recipe" in record.user_attrs else {}  # which is said last
             if known:
                 _check_same(path, chosen, space, known)
         kept = path / "manifest.csv"
@@ -293,6 +292,10 @@ def _claim(study: Study, trials: int) -> tuple[optuna.Trial, FileLock] | None:
             return None
         trial = study.record.ask()
         trial.set_user_attr("place", study.place)
+        if trial.number >= trials:  # a machine with a directory of its own was quicker
+            trial.set_user_attr("reason", "one too many: another machine began the last one")
+            study.record.tell(trial.number, state=TrialState.FAIL)
+            return None
         _draw(study, trial)
         return trial, _locked(study, trial.number)
 
@@ -311,14 +314,15 @@ def _take_up(study: Study, frozen: optuna.trial.FrozenTrial) -> FileLock | None:
         lock = _locked(study, frozen.number)
     except Timeout:
         return None
+    run = study.run(frozen.number)
     try:
         # Its process may have died a moment ago, and the run be about to save itself.
-        if study.run(frozen.number).path.exists():
-            with FileLock(study.run(frozen.number).lock, timeout=0):
+        if run.path.exists():
+            with FileLock(run.lock, timeout=PATIENCE):
                 pass
-    except Timeout:
+    except Timeout as error:
         lock.release()
-        return None
+        raise RunError(f"{run.path}: another process is training this run; wait for it, or stop it") from error
     trial = optuna.Trial(study.record, frozen._trial_id)
     trial.set_user_attr("place", study.place)
     _draw(study, trial)  # what was drawn stays what it is
@@ -419,5 +423,3 @@ def _scores(study: Study, figures: dict[str, float]) -> list[float]:
         if key not in figures:
             raise FailedError(f"{key} could not be measured")
     return [objective.score(key, figures[key]) for key in study.space.objectives]
-
-
