@@ -25,6 +25,7 @@ COMMANDS = sorted(
             ROOT / "docs" / "deploy-web.md",
             ROOT / "docs" / "evaluation.md",
             ROOT / "docs" / "scale.md",
+            ROOT / "docs" / "tuning.md",
             ROOT / "docs" / "models" / "small.md",
             ROOT / "exports" / "README.md",
             *(ROOT / "recipes").glob("*.toml"),
