@@ -190,7 +190,7 @@ def _page(study: Study, trials: Sequence[FrozenTrial], best: Sequence[FrozenTria
         lines=lines,
         counts={state: sum(line.state == state for line in lines) for state in _STATES.values()},
         pictures={name: base64.b64encode(path.read_bytes()).decode() for name, path in pictures.items()},
-        pruned=study.pruned,
+        pruned=study.pruner is not None,
         enough=ENOUGH,
         minutes=math.ceil(sum(trial.duration.total_seconds() for trial in trials if trial.duration) / 60),
         space=study.space.told()["space"],

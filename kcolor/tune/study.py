@@ -52,6 +52,7 @@ class Study:
         manifest: The photos, of all trials.
         record: Optuna's study.
         place: What tells its directory apart from another machine's.
+        pruner: What ends trials that do badly; None: all go to their end.
     """
 
     path: Path
@@ -61,11 +62,7 @@ class Study:
     manifest: Path
     record: optuna.Study
     place: str
-
-    @property
-    def pruned(self) -> bool:
-        """Whether trials that do badly are ended early; Optuna cannot where there are two objectives."""
-        return len(self.space.objectives) == 1
+    pruner: optuna.pruners.BasePruner | None
 
     def run(self, number: int) -> Run:
         """The run of a trial."""
@@ -116,7 +113,8 @@ def open_(
                 study_name=path.absolute().name,
                 storage=_storage(path, storage),
                 directions=[objective.direction(key) for key in space.objectives],
-                pruner=_pruner(chosen, space),
+                # Asked apart from the study: Optuna's would show the sampler only the trials of one Hyperband bracket.
+                pruner=optuna.pruners.NopPruner(),
                 load_if_exists=True,
             )
             known = record.user_attrs if "recipe" in record.user_attrs else {}  # which is said last
@@ -140,7 +138,8 @@ def open_(
         place = path / "place"  # one on a shared disk, and one on each machine's own
         if not place.exists():
             files.write_text(place, f"{uuid.uuid4()}\n")
-    return Study(path, chosen, name, space, kept, record, place.read_text("utf-8").strip())
+    here = place.read_text("utf-8").strip()
+    return Study(path, chosen, name, space, kept, record, here, _pruner(chosen, space))
 
 
 def _check_is_ours(path: Path) -> None:
@@ -172,14 +171,14 @@ def _clear_line(path: Path, url: str | None) -> Iterator[None]:
     except ImportError as error:
         raise RunError(f"--storage {where}: its driver is not installed here ({error.__cause__ or error})") from error
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        told = str(getattr(error.__cause__ or error, "orig", error)).splitlines()[0]
+        told = str(getattr(error, "orig", None) or getattr(error.__cause__, "orig", None) or error).splitlines()[0]
         raise RunError(f"{where}: the study cannot be read or written ({told})") from error
 
 
-def _pruner(chosen: Recipe, space: Space) -> optuna.pruners.BasePruner:
-    """Hyperband (Li et al., JMLR 18, 2018), by epochs; it has nothing to do where there are two objectives."""
+def _pruner(chosen: Recipe, space: Space) -> optuna.pruners.BasePruner | None:
+    """Hyperband (Li et al., JMLR 18, 2018), by epochs; of two objectives it knows nothing."""
     if len(space.objectives) > 1:
-        return optuna.pruners.NopPruner()
+        return None
     epochs = [axis.samples() for axis in space.axes if axis.key == "train.epochs"]
     most = max(epochs[0]) if epochs else chosen.train.epochs
     return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=most)
@@ -374,6 +373,7 @@ def _measure(study: Study, trial: optuna.Trial, telling: Telling) -> dict[str, f
     needed = {"lpips", "fid"} & set(study.space.objectives)
     networks = weights.folder() if needed else study.path / "trials" / "none"
     log = study.beside(trial.number, ".log")
+    telling.epoch(0, chosen.train.epochs)
     with started(chosen, run, study.manifest, name=study.name, weights=networks, log=log) as attempt:
         _follow(study, trial, attempt, chosen.train.epochs, telling)
         attempt.check()
@@ -387,30 +387,28 @@ def _follow(study: Study, trial: optuna.Trial, attempt: Attempt, epochs: int, te
     Raises:
         optuna.TrialPruned: The pruner has seen enough.
     """
-    key = study.space.objectives[0]
     seen = 0
     while True:
         over = attempt.is_over(_LOOK)
         history = attempt.epochs()
-        if len(history) > seen:
-            seen = len(history)
-            telling.epoch(seen, epochs)
-            if study.pruned and _is_hopeless(trial, history, key, epochs):
+        for entry in history[seen:]:
+            telling.epoch(entry["epoch"], epochs)
+            if study.pruner and _is_hopeless(study, study.pruner, trial, entry) and entry["epoch"] < epochs:
                 attempt.stop()
                 raise optuna.TrialPruned
+        seen = len(history)
         if over:
             return
 
 
-def _is_hopeless(trial: optuna.Trial, history: list[dict[str, Any]], key: str, epochs: int) -> bool:
-    """Report what is new, and ask the pruner; after the last epoch there is nothing to save."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a trial that goes on, some epochs are known
-        for entry in history:
-            value = objective.by_epoch(key, entry)
-            if value is not None:
-                trial.report(value, entry["epoch"])
-    return len(history) < epochs and trial.should_prune()
+def _is_hopeless(study: Study, pruner: optuna.pruners.BasePruner, trial: optuna.Trial, entry: dict[str, Any]) -> bool:
+    """Report an epoch, and ask the pruner; what is known of a trial that was taken up has been asked about."""
+    frozen = study.record._storage.get_trial(trial._trial_id)
+    value = objective.by_epoch(study.space.objectives[0], entry)
+    if value is None or entry["epoch"] in frozen.intermediate_values:
+        return False
+    trial.report(value, entry["epoch"])
+    return pruner.prune(study.record, study.record._storage.get_trial(trial._trial_id))
 
 
 def _scores(study: Study, figures: dict[str, float]) -> list[float]:

@@ -28,6 +28,7 @@ class Telling:
         self.objectives = objectives
         self.trials = trials
         self.best = ""
+        self.values: Mapping[str, Any] = {}
         self.progress = Progress(
             TextColumn("{task.description}", table_column=Column(no_wrap=True)),
             BarColumn(bar_width=12),
