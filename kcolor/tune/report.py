@@ -104,7 +104,7 @@ def _table(path: Path, study: Study, trials: Sequence[FrozenTrial]) -> None:
         for trial in trials:
             values, figures = study.space.values(trial.params), trial.user_attrs.get("figures", {})
             epochs = trial.last_step if trial.last_step is not None else ""
-            seconds = f"{trial.duration.total_seconds():.0f}" if trial.duration else ""
+            seconds = trial.user_attrs.get("seconds", "")
             writer.writerow(
                 [
                     *(trial.number, _STATES[trial.state.name], epochs, seconds),
@@ -192,7 +192,7 @@ def _page(study: Study, trials: Sequence[FrozenTrial], best: Sequence[FrozenTria
         pictures={name: base64.b64encode(path.read_bytes()).decode() for name, path in pictures.items()},
         pruned=study.pruner is not None,
         enough=ENOUGH,
-        minutes=math.ceil(sum(trial.duration.total_seconds() for trial in trials if trial.duration) / 60),
+        minutes=math.ceil(sum(trial.user_attrs.get("seconds", 0) for trial in trials) / 60),
         space=study.space.told()["space"],
         seed=study.recipe.seed,
     )

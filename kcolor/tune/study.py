@@ -391,12 +391,14 @@ def _follow(study: Study, trial: optuna.Trial, attempt: Attempt, epochs: int, te
     while True:
         over = attempt.is_over(_LOOK)
         history = attempt.epochs()
-        for entry in history[seen:]:
+        new, seen = history[seen:], len(history)
+        if new:
+            trial.set_user_attr("seconds", round(sum(entry["seconds"] for entry in history)))
+        for entry in new:
             telling.epoch(entry["epoch"], epochs)
             if study.pruner and _is_hopeless(study, study.pruner, trial, entry) and entry["epoch"] < epochs:
                 attempt.stop()
                 raise optuna.TrialPruned
-        seen = len(history)
         if over:
             return
 
