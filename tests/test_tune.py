@@ -96,7 +96,7 @@ def test_a_trial_is_a_run_judged_on_the_validation_photos(done):
     path = folder / "studies" / "gan-rates"
     run = Run(path / "trials" / "0000")
     assert run.generator.is_file()
-    told = json.loads((run.path / "evaluations" / "val-rgb" / "metrics.json").read_text())
+    told = json.loads((run.path / "evaluations" / "tune" / "metrics.json").read_text())
     assert told["pictures"]["split"] == "val"
     assert folder / told["model"]["path"] == run.generator
     assert not Run(path / "trials" / "0001").generator.exists()
@@ -143,7 +143,7 @@ def test_another_recipe_or_space_is_refused(done, capsys, monkeypatch, tmp_path)
 # Without training.
 
 
-def opened(folder: Path, text: str, *changes: str, name: str = "study") -> study.Study:
+def opened(folder: Path, text: str, *changes: str, name: str = "study", storage: str | None = None) -> study.Study:
     """A study of sixteen photos that are made for it."""
     photos = folder / "photos"
     if not photos.exists():
@@ -156,7 +156,7 @@ def opened(folder: Path, text: str, *changes: str, name: str = "study") -> study
         return manifest.prepare(photos, survey_file=survey_file, split=(0.6, 0.2, 0.2), min_size=32, workers=1)
 
     varied = space.load(folder / "space.toml", chosen)
-    return study.open_(folder / name, chosen, varied, name="gan", storage=None, survey=survey)
+    return study.open_(folder / name, chosen, varied, name="gan", storage=storage, survey=survey)
 
 
 def quiet(objectives=("delta_e_2000",), trials: int = 1) -> Telling:
@@ -220,6 +220,25 @@ def test_a_trial_is_had_by_one_and_taken_up_when_that_one_is_gone(tmp_path):
     assert study._claim(begun, 1) is None
 
 
+def test_machines_with_a_disk_each_share_a_database(tmp_path):
+    storage = f"sqlite:///{tmp_path / 'shared.db'}"
+    here, there = (opened(tmp_path, RATES, name=f"{each}/study", storage=storage) for each in ("here", "there"))
+    first, lock = study._claim(here, 2)
+    second, other_lock = study._claim(there, 2)
+    assert [first.number, second.number] == [0, 1]
+    assert study._claim(here, 2) is None
+    lock.release()
+    other_lock.release()
+    # Both have died; each machine takes up what lies on its disk.
+    again, lock = study._claim(there, 2)
+    assert again.number == 1
+    there.record.tell(1, 9.0)
+    lock.release()
+    assert study._claim(there, 2) is None
+    assert study.running(there) == [0]
+    assert not (tmp_path / "here" / "study" / "study.db").exists()
+
+
 def test_kinds_decide_which_keys_are_drawn(tmp_path):
     text = 'objective = "psnr"\n[space]\n"objective.penalty" = { low = 1, high = 20 }\n'
     begun = opened(tmp_path, text + '"objective.kind" = ["cgan", "wgan-gp"]', "network.critic_batchnorm=false")
@@ -273,7 +292,29 @@ def test_importance_tells_what_matters_from_what_does_not(tmp_path):
     assert sum(shares.values()) == pytest.approx(1)
 
 
-def test_a_place_or_a_database_that_cannot_be_is_told_of_in_one_line(tmp_path):
+def test_without_optuna_it_says_what_to_install(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    _, told = Here(capsys, monkeypatch)("tune", "gan", "--space", "space.toml", cwd=tmp_path, status=2)
+    assert mistake(told) == "kcolor: tune: needs Optuna; pip install 'kcolor[tune]'"
+
+
+@pytest.mark.parametrize(
+    ("storage", "told"),
+    [
+        ("study.db", "--storage study.db: not a database's URL"),
+        ("mysql+pymysql://me:secret@nowhere/x", "--storage nowhere/x: its driver is not installed here"),
+        ("sqlite:////no/such/folder/study.db", "the study cannot be read or written (unable to open database file)"),
+    ],
+)
+def test_a_database_that_cannot_be_is_told_of_in_one_line(tmp_path, storage, told):
+    with pytest.raises(RunError) as caught:
+        opened(tmp_path, RATES, storage=storage)
+    assert told in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_directory_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "study").mkdir()
     (tmp_path / "study" / "letters.txt").write_text("dear")
     with pytest.raises(RunError, match="there is something in it that is no study"):

@@ -70,7 +70,7 @@ def tune(
     opened = study.open_(path, chosen, varied, name=file.stem, storage=storage, survey=survey)
     try:
         with told_to_end(), Telling(Console(), varied.objectives, trials).shown() as telling:
-            study.go_on(opened, trials, telling)
+            study.go_on(opened, trials, telling, lambda: report.write(opened))
     except KeyboardInterrupt:
         click.echo(f"stopped; go on with: {shlex.join(['kcolor', *sys.argv[1:]])}", err=True)
         sys.exit(130)

@@ -72,7 +72,7 @@ class Attempt:
             told = json.loads(said)
             line = str(told["error"]).splitlines()[0]
             if told["everybodys"]:
-                raise KcolorError(line)
+                raise KcolorError(f"{line}; the study then goes on with the same command")
             raise FailedError(line)
         # What a run that was stopped exits with, once it has saved itself, and what one that had nothing to save does.
         if status in (-signal.SIGTERM, -signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGINT):

@@ -252,13 +252,14 @@ def _alone(path: Path) -> Iterator[None]:
 # The trials.
 
 
-def go_on(study: Study, trials: int, telling: Telling) -> None:
+def go_on(study: Study, trials: int, telling: Telling, after: Callable[[], object] = lambda: None) -> None:
     """Do trials until there are so many in all, whoever did them.
 
     Args:
         study: The study.
         trials: How many there are to be.
         telling: Who is told of it.
+        after: Called after each trial of this process.
 
     Raises:
         KcolorError: Something is wrong that would be wrong with every trial; the trial is taken up by the next that
@@ -272,6 +273,7 @@ def go_on(study: Study, trials: int, telling: Telling) -> None:
                 _attempt(study, trial, telling)
             finally:
                 lock.release()
+            after()
 
 
 def running(study: Study) -> list[int]:

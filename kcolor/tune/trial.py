@@ -17,8 +17,8 @@ from kcolor.quiet import quiet_import
 from kcolor.recipe import Recipe
 from kcolor.run import Run
 
-# Where in the run the study's figures lie: that is where `kcolor evaluate RUN --split val` writes.
-EVALUATION = Path("evaluations", "val-rgb")
+# Where in the run the study's figures lie, apart from what `kcolor evaluate` writes.
+EVALUATION = Path("evaluations", "tune")
 
 
 def main() -> None:
