@@ -18,7 +18,7 @@ from rich.console import Console
 from kcolor import __version__, build, callbacks, checkpoint, cluster, files, loop, recipe, run, team
 from kcolor.colorizer import Colorizer
 from kcolor.data import dataset, shards
-from kcolor.data.manifest import Manifest
+from kcolor.data.manifest import Manifest, check_splits
 from kcolor.data.prepare import locate, place
 from kcolor.errors import DataError, RecipeError, RunError
 from kcolor.gan import ColorGAN
@@ -343,21 +343,6 @@ def _root(folder: str) -> Path:
     if not path.is_dir():
         raise DataError(f"{path} is not a folder: give the folder that holds the run's photos")
     return path
-
-
-def check_splits(manifest: Manifest) -> None:
-    """Make sure that there is something to train on and something to validate with.
-
-    Raises:
-        DataError: There is not.
-    """
-    counts = manifest.counts()
-    for split in ("train", "val"):
-        if not counts[split]:
-            raise DataError(
-                f"{manifest.root}: too few photos, none falls to the {split} split; add some, or change the shares: "
-                "--set data.split=[0.6,0.2,0.2]"
-            )
 
 
 def _model(chosen: Recipe, manifest: Manifest, together: Team) -> ColorGAN:

@@ -45,7 +45,7 @@ def begin(arguments: list[str], cwd: Path) -> "subprocess.Popen[str]":
 
 
 def until(there, process: "subprocess.Popen[str]") -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 200
     while not there():
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline

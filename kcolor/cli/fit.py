@@ -123,6 +123,7 @@ def _dry_run(chosen: "Recipe", origin: Path | None) -> None:
         from kcolor import build
         from kcolor import fit as verb
         from kcolor.colorizer import Colorizer
+        from kcolor.data.manifest import check_splits
     if origin:
         build.check_origin(chosen, Colorizer.load(origin), manifest.classes if manifest else None)
     classes = len(manifest.classes) if manifest else 205
@@ -134,7 +135,7 @@ def _dry_run(chosen: "Recipe", origin: Path | None) -> None:
         click.echo("no photos named (--data DIR): counted with 205 classes, as Places205 has; the steps are unknown")
         return
     tell_of(manifest)
-    verb.check_splits(manifest)
+    check_splits(manifest)
     build.source(chosen, manifest)
     plan = verb.plan(chosen, manifest)
     batch = chosen.train.batch_size

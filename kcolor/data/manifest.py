@@ -23,7 +23,7 @@ from kcolor.data.rows import CHUNK, SPLITS, Photo, Rows, Texts, numbered, split_
 from kcolor.data.survey import Facts, survey
 from kcolor.errors import DataError
 
-__all__ = ["SPLITS", "Manifest", "Photo", "assign_splits", "prepare", "split_sizes"]
+__all__ = ["SPLITS", "Manifest", "Photo", "assign_splits", "check_splits", "prepare", "split_sizes"]
 
 MANIFEST_VERSION = 2
 MANIFEST_MARK = "# kcolor manifest "
@@ -387,3 +387,18 @@ def _read_header(file: BinaryIO, path: Path) -> dict[str, Any]:
     if "root" not in header or columns.rstrip("\r\n") != ",".join(rowfile.COLUMNS):
         raise DataError(f"{path}, line 2: expected the columns {','.join(rowfile.COLUMNS)}")
     return header
+
+
+def check_splits(manifest: Manifest) -> None:
+    """Make sure that there is something to train on and something to validate with.
+
+    Raises:
+        DataError: There is not.
+    """
+    counts = manifest.counts()
+    for split in ("train", "val"):
+        if not counts[split]:
+            raise DataError(
+                f"{manifest.root}: too few photos, none falls to the {split} split; add some, or change the shares: "
+                "--set data.split=[0.6,0.2,0.2]"
+            )

@@ -22,8 +22,8 @@ from filelock import FileLock, Timeout
 from optuna.trial import TrialState
 
 from kcolor import evaluation, files, recipe, weights
-from kcolor.data.manifest import Manifest
-from kcolor.errors import DataError, RecipeError, RunError
+from kcolor.data.manifest import Manifest, check_splits
+from kcolor.errors import RecipeError, RunError
 from kcolor.recipe import Recipe
 from kcolor.run import Run
 from kcolor.tune import objective
@@ -81,6 +81,10 @@ class Study:
         """
         return recipe.changed(self.recipe, self.space.values(trial.params), f"trial {trial.number}")
 
+    def trial(self, number: int) -> optuna.trial.FrozenTrial:
+        """What the storage knows of a trial."""
+        return self.record.get_trials(deepcopy=False)[number]
+
     def trials(self) -> list[optuna.trial.FrozenTrial]:
         """All that were begun, by number."""
         return [trial for trial in self.record.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
@@ -107,33 +111,28 @@ def open_(
     logging.getLogger("alembic").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     _check_is_ours(path)
+    kept = path / "manifest.csv"
+    manifest = Manifest.load(kept) if kept.exists() and not _moved(path, chosen) else survey()
+    check_splits(manifest)
+    with _clear_line(path, storage):
+        database = _storage(storage) if storage else None
     with _alone(path):
         with _clear_line(path, storage):
             record = optuna.create_study(
                 study_name=path.absolute().name,
-                storage=_storage(path, storage),
+                storage=database or _own_storage(path / "study.db"),
                 directions=[objective.direction(key) for key in space.objectives],
                 # Asked apart from the study: Optuna's would show the sampler only the trials of one Hyperband bracket.
                 pruner=optuna.pruners.NopPruner(),
                 load_if_exists=True,
             )
-            known = record.user_attrs if "recipe" in record.user_attrs else {}  # which is said last
-            if known:
-                _check_same(path, chosen, space, known)
-        kept = path / "manifest.csv"
-        if not kept.exists() or known.get("photos") != Manifest.load(kept).sha256 or _moved(path, chosen):
-            manifest = survey()
-            _check_splits(manifest)
-            if known and manifest.sha256 != known["photos"]:
-                raise RunError(
-                    f"{path}: a study of other photos than {manifest.root} has now; put them back, or name another -o"
-                )
-            manifest.save(kept)
-        else:
-            manifest = Manifest.load(kept)
+            known = record.user_attrs
+            if "recipe" in known:  # which is said last
+                _check_same(path, chosen, space, manifest, known)
+        manifest.save(kept)
         files.write_text(path / "recipe.toml", chosen.dump())
         with _clear_line(path, storage):
-            if not known:
+            if "recipe" not in known:
                 _describe(record, chosen, space, name, manifest)
         place = path / "place"  # one on a shared disk, and one on each machine's own
         if not place.exists():
@@ -152,11 +151,13 @@ def _check_is_ours(path: Path) -> None:
         raise RunError(f"{path}: there is something in it that is no study; name another directory with -o")
 
 
-def _storage(path: Path, url: str | None) -> optuna.storages.RDBStorage:
-    if url is None:
-        file = str((path / "study.db").absolute()).replace("{", "{{").replace("}", "}}")
-        # Two processes that write at once wait for each other.
-        return optuna.storages.RDBStorage(f"sqlite:///{file}", engine_kwargs={"connect_args": {"timeout": 60}})
+def _own_storage(file: Path) -> optuna.storages.RDBStorage:
+    # Optuna fills in what it finds in braces; two processes that write at once wait for each other.
+    path = str(file.absolute()).replace("{", "{{").replace("}", "}}")
+    return optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
+
+
+def _storage(url: str) -> optuna.storages.RDBStorage:
     return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
 
 
@@ -190,16 +191,6 @@ def _moved(path: Path, chosen: Recipe) -> bool:
     return kept.exists() and recipe.load(kept).data.folder != chosen.data.folder
 
 
-def _check_splits(manifest: Manifest) -> None:
-    counts = manifest.counts()
-    for split in ("train", "val"):
-        if not counts[split]:
-            raise DataError(
-                f"{manifest.root}: too few photos, none falls to the {split} split; add some, or change the shares: "
-                "--set data.split=[0.6,0.2,0.2]"
-            )
-
-
 def _describe(record: optuna.Study, chosen: Recipe, space: Space, name: str, manifest: Manifest) -> None:
     """Have the storage say what the study is of; its first trial is the recipe as it is, if the space holds that."""
     own = space.own(chosen)
@@ -211,11 +202,11 @@ def _describe(record: optuna.Study, chosen: Recipe, space: Space, name: str, man
     record.set_user_attr("recipe", chosen.model_dump(mode="json"))
 
 
-def _check_same(path: Path, chosen: Recipe, space: Space, known: dict[str, Any]) -> None:
+def _check_same(path: Path, chosen: Recipe, space: Space, manifest: Manifest, known: dict[str, Any]) -> None:
     """Make sure that a study goes on as what it is.
 
     Raises:
-        RunError: It was begun with another recipe or space.
+        RunError: It was begun with another recipe or space, or other photos.
     """
     onward = "go on with its own, or name another directory with -o"
     lines = recipe.differences(Recipe.model_validate(known["recipe"]), chosen)
@@ -227,6 +218,8 @@ def _check_same(path: Path, chosen: Recipe, space: Space, known: dict[str, Any])
         if ours.get(key) != theirs.get(key):
             told = [json.dumps(each.get(key)) if key in each else "nothing" for each in (theirs, ours)]
             raise RunError(f"{path}: a study of another space: {key} has {told[0]}, not {told[1]}; {onward}")
+    if manifest.sha256 != known["photos"]:
+        raise RunError(f"{path}: a study of other photos than those of {manifest.root}; {onward}")
 
 
 def _flat(told: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -288,7 +281,10 @@ def _claim(study: Study, trials: int) -> tuple[optuna.Trial, FileLock] | None:
         for frozen in begun:
             lock = _take_up(study, frozen)
             if lock:
-                return optuna.Trial(study.record, frozen._trial_id), lock
+                trial = optuna.Trial(study.record, frozen._trial_id)
+                trial.set_user_attr("place", study.place)
+                _draw(study, trial)  # what was drawn stays what it is
+                return trial, lock
         if len(begun) >= trials:
             return None
         trial = study.record.ask()
@@ -324,9 +320,9 @@ def _take_up(study: Study, frozen: optuna.trial.FrozenTrial) -> FileLock | None:
     except Timeout as error:
         lock.release()
         raise RunError(f"{run.path}: another process is training this run; wait for it, or stop it") from error
-    trial = optuna.Trial(study.record, frozen._trial_id)
-    trial.set_user_attr("place", study.place)
-    _draw(study, trial)  # what was drawn stays what it is
+    if study.trial(frozen.number).state != TrialState.RUNNING:  # it ended between two looks
+        lock.release()
+        return None
     return lock
 
 
@@ -369,8 +365,7 @@ def _measure(study: Study, trial: optuna.Trial, telling: Telling) -> dict[str, f
         optuna.TrialPruned: It does badly.
         KcolorError: See `go_on`.
     """
-    frozen = study.record._storage.get_trial(trial._trial_id)
-    chosen, run = study.recipe_of(frozen), study.run(trial.number)
+    chosen, run = study.recipe_of(study.trial(trial.number)), study.run(trial.number)
     # Without the networks that no objective needs, for they take longest.
     needed = {"lpips", "fid"} & set(study.space.objectives)
     networks = weights.folder() if needed else study.path / "trials" / "none"
@@ -407,12 +402,11 @@ def _follow(study: Study, trial: optuna.Trial, attempt: Attempt, epochs: int, te
 
 def _is_hopeless(study: Study, pruner: optuna.pruners.BasePruner, trial: optuna.Trial, entry: dict[str, Any]) -> bool:
     """Report an epoch, and ask the pruner; what is known of a trial that was taken up has been asked about."""
-    frozen = study.record._storage.get_trial(trial._trial_id)
     value = objective.by_epoch(study.space.objectives[0], entry)
-    if value is None or entry["epoch"] in frozen.intermediate_values:
+    if value is None or entry["epoch"] in study.trial(trial.number).intermediate_values:
         return False
     trial.report(value, entry["epoch"])
-    return pruner.prune(study.record, study.record._storage.get_trial(trial._trial_id))
+    return pruner.prune(study.record, study.trial(trial.number))
 
 
 def _scores(study: Study, figures: dict[str, float]) -> list[float]:
