@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SIZE = (4.6, 3.2)  # inches, of a panel
+_COLUMNS = 3  # at most
 
 
 def history(path: Path, trials: Sequence[FrozenTrial], objectives: Sequence[str]) -> None:
@@ -94,16 +95,18 @@ def slices(path: Path, trials: Sequence[FrozenTrial], objectives: Sequence[str])
         trials: Those that were measured.
         objectives: What the study is after.
     """
-    keys = sorted({key for trial in trials for key in trial.params})
-    figure = _figure(len(keys), len(objectives))
-    for row, objective_key in enumerate(objectives):
-        for column, key in enumerate(keys):
-            axes = figure.add_subplot(len(objectives), len(keys), row * len(keys) + column + 1)
+    keys = list(dict.fromkeys(key for trial in trials for key in trial.params))
+    rows = -(-len(keys) // _COLUMNS)
+    columns = -(-len(keys) // rows)
+    figure = _figure(columns, rows * len(objectives))
+    for number, objective_key in enumerate(objectives):
+        for place, key in enumerate(keys):
+            axes = figure.add_subplot(rows * len(objectives), columns, number * rows * columns + place + 1)
             with_key = [trial for trial in trials if key in trial.params]
             distribution: Any = with_key[0].distributions[key]
             choices = getattr(distribution, "choices", None)
             x = [choices.index(trial.params[key]) if choices else trial.params[key] for trial in with_key]
-            axes.plot(x, [trial.values[row] for trial in with_key], "o", markersize=4)
+            axes.plot(x, [trial.values[number] for trial in with_key], "o", markersize=4)
             if choices:
                 axes.set_xticks(range(len(choices)), [str(choice) for choice in choices])
                 axes.set_xlim(-0.5, len(choices) - 0.5)
