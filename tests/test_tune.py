@@ -21,7 +21,7 @@ from kcolor.data import manifest
 from kcolor.errors import RunError
 from kcolor.run import Run
 from kcolor.tune import attempt, report, space, study
-from kcolor.tune.telling import Telling
+from kcolor.tune.telling import Telling, outcome
 
 # Not in the space: the worse of the two rates, which makes strong colours of everything.
 NARROW = ["data.size=32", "network.depth=4", "network.width=4", "network.critic_width=4", "network.critic_strided=2"]
@@ -188,6 +188,26 @@ def test_a_process_that_is_killed_is_a_failed_trial_and_one_that_is_stopped_is_n
         assert going.is_over(30)
         with pytest.raises(Exception, match="was stopped; go on with the same command"):
             going.check()
+
+
+def test_the_same_values_are_not_trained_twice(tmp_path):
+    begun = opened(tmp_path, RATES)
+    rate = {"optimizer.learning_rate": 0.001}
+    begun.record.add_trial(
+        create_trial(
+            params=rate,
+            distributions={key: optuna.distributions.CategoricalDistribution([0.001, 0.3]) for key in rate},
+            value=9.5,
+            user_attrs={"figures": {"delta_e_2000": 9.5}},
+        )
+    )
+    study.go_on(begun, 2, quiet())
+    report.write(begun)
+    again, former = rows(begun.path)  # what waited, the recipe as it is, was there before
+    assert [row["delta_e_2000"] for row in (again, former)] == ["9.5", "9.5"]
+    assert [row["run"] for row in (again, former)] == [str(Path("trials", "0001"))] * 2
+    assert not begun.run(0).path.exists()
+    assert outcome(begun.trial(0), ["delta_e_2000"]) == "ΔE 2000 9.50, the same as trial 1"
 
 
 def test_draws_are_a_function_of_seed_and_number(tmp_path):

@@ -105,12 +105,13 @@ def _table(path: Path, study: Study, trials: Sequence[FrozenTrial]) -> None:
             values, figures = study.space.values(trial.params), trial.user_attrs.get("figures", {})
             epochs = trial.last_step if trial.last_step is not None else ""
             seconds = trial.user_attrs.get("seconds", "")
+            run = study.run(trial.user_attrs.get("as", trial.number)).path.relative_to(study.path)
             writer.writerow(
                 [
                     *(trial.number, _STATES[trial.state.name], epochs, seconds),
                     *(values.get(key, "") for key in keys),
                     *(figures.get(key, "") for key in measured),
-                    *(trial.user_attrs.get("reason", ""), study.run(trial.number).path.relative_to(study.path)),
+                    *(trial.user_attrs.get("reason", ""), run),
                 ]
             )
 

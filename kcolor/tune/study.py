@@ -344,7 +344,7 @@ def _attempt(study: Study, trial: optuna.Trial, telling: Telling) -> None:
     values = study.space.values(trial.params)
     telling.begin(trial.number, values)
     try:
-        figures = _measure(study, trial, telling)
+        figures = _known(study, trial) or _measure(study, trial, telling)
         scores = _scores(study, figures)
     except optuna.TrialPruned:
         study.record.tell(trial.number, state=TrialState.PRUNED)
@@ -355,6 +355,15 @@ def _attempt(study: Study, trial: optuna.Trial, telling: Telling) -> None:
         trial.set_user_attr("figures", figures)
         study.record.tell(trial.number, scores)
     telling.end(study.record, trial.number)
+
+
+def _known(study: Study, trial: optuna.Trial) -> dict[str, float] | None:
+    """The figures of a former trial of the same values, which a run of the same seed would only repeat."""
+    for former in study.trials():
+        if former.state == TrialState.COMPLETE and former.params == trial.params:
+            trial.set_user_attr("as", former.user_attrs.get("as", former.number))
+            return former.user_attrs["figures"]
+    return None
 
 
 def _measure(study: Study, trial: optuna.Trial, telling: Telling) -> dict[str, float]:

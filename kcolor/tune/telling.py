@@ -73,7 +73,8 @@ def outcome(trial: FrozenTrial, objectives: Sequence[str]) -> str:
     """What came of a trial: its figures, or why it has none."""
     if trial.state == TrialState.COMPLETE:
         figures = trial.user_attrs["figures"]
-        return ", ".join(f"{FIGURES[key].label} {FIGURES[key].show(figures[key])}" for key in objectives)
+        told = ", ".join(f"{FIGURES[key].label} {FIGURES[key].show(figures[key])}" for key in objectives)
+        return f"{told}, the same as trial {trial.user_attrs['as']}" if "as" in trial.user_attrs else told
     if trial.state == TrialState.PRUNED:
         return f"pruned after epoch {trial.last_step}"
     if trial.state == TrialState.FAIL:
