@@ -353,3 +353,27 @@ def test_rates_fall():
 def test_numbers_are_finite(value):
     with pytest.raises(RecipeError, match=r"optimizer.learning_rate: .*finite"):
         recipe.default([f"optimizer.learning_rate={value}"])
+
+
+# Changed one by one, as a study does.
+
+
+def test_a_recipe_with_other_values_is_checked_as_a_whole():
+    small = recipe.load(recipe.find("small"))
+    changed = recipe.changed(small, {"objective.kind": "wgan-clip", "network.width": 8}, "trial 3")
+    assert (changed.network.width, changed.network.depth) == (8, 7)
+    assert changed.objective == recipe.WGANClip()  # from its own defaults
+    assert small.network.width == 24
+    with pytest.raises(RecipeError, match=r"^trial 3: data.size: 128 is no multiple of 256"):
+        recipe.changed(small, {"network.depth": 8}, "trial 3")
+
+
+def test_which_keys_there_are_depends_on_the_kinds():
+    small = recipe.load(recipe.find("small"))
+    assert recipe.has(small, "objective.real_target", {})
+    assert not recipe.has(small, "objective.penalty", {})
+    assert recipe.has(small, "objective.penalty", {"objective.kind": "wgan-gp"})
+    assert [recipe.is_whole(key) for key in ("seed", "network.width", "objective.critic_steps")] == [True] * 3
+    assert [recipe.is_whole(key) for key in ("data.crop", "objective.clip", "train.best_by", "data.include")] == [
+        False
+    ] * 4

@@ -1,11 +1,15 @@
 """What a study may vary."""
 
+from pathlib import Path
+
 import pytest
 
 from kcolor import recipe
 from kcolor.errors import RecipeError
 from kcolor.tune import objective, space
 from kcolor.tune.space import Choice, Range
+
+DOCS = Path(__file__).parents[1] / "docs"
 
 
 @pytest.fixture
@@ -53,6 +57,13 @@ def test_the_recipe_as_it_is_may_be_in_the_space(load):
     assert load(text).own(small) == {"objective.weight": 0.1, "data.random_crop": 0.4}
     assert load(text.replace("step = 0.1", "step = 0.25")).own(small) is None
     assert load(text.replace("0.4]", "0.3]")).own(small) is None
+
+
+def test_the_space_of_the_documentation_holds_the_recipe(load):
+    changes = ["data.size=64", "network.depth=6"]
+    found = load((DOCS / "tuning" / "losses.toml").read_text(), "small", *changes)
+    assert found.own(recipe.load(recipe.find("small"), changes)) is not None
+    assert len(found.objectives) == 2
 
 
 @pytest.mark.parametrize(
