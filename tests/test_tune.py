@@ -140,6 +140,21 @@ def test_another_recipe_or_space_is_refused(done, capsys, monkeypatch, tmp_path)
     assert "another space: optimizer.learning_rate has [0.001, 0.3], not [0.001, 0.4]" in mistake(told)
 
 
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_trial_too_and_says_how_to_go_on(photos, tmp_path, signum):
+    spaces = tmp_path / "rates.toml"
+    spaces.write_text(RATES)
+    process = begin(words(photos, spaces, "--trials", 2, "-o", "stopped"), tmp_path)
+    until((tmp_path / "stopped" / "trials" / "0000.log").exists, process)
+    process.send_signal(signum)
+    said, _ = process.communicate(timeout=200)
+    assert process.returncode == 130
+    assert "stopped; go on with: kcolor tune gan --space" in said
+    assert "Traceback" not in said
+    kept = optuna.load_study(study_name="stopped", storage=f"sqlite:///{tmp_path / 'stopped' / 'study.db'}")
+    assert [trial.state for trial in kept.trials] == [TrialState.RUNNING]  # to be taken up
+
+
 # Without training.
 
 
