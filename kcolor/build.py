@@ -85,27 +85,29 @@ def shards_sha256(recipe: Recipe) -> str | None:
     return shards.load(folder).sha256 if shards.are_in(folder) else None
 
 
-def classes(recipe: Recipe, photos: int) -> int:
-    """How many classes the class branch tells apart: those of the photos, or of the teacher.
+def class_count(recipe: Recipe, classes: int) -> int:
+    """How many classes the class branch tells apart: as many as the photos have, or as the teacher; 0 without a branch.
 
     Args:
         recipe: The recipe.
-        photos: How many classes the photos have.
+        classes: The number of classes in the photos.
     """
-    return trunks.IMAGENET_CLASSES if recipe.classification.target == "teacher" else photos
+    if not recipe.classification.weight:
+        return 0
+    return trunks.IMAGENET_CLASSES if recipe.classification.target == "teacher" else classes
 
 
-def generator(recipe: Recipe, photos: int) -> keras.Model:
+def generator(recipe: Recipe, classes: int) -> keras.Model:
     """The generator: with a class branch where the recipe gives classification a weight.
 
     Args:
         recipe: The recipe.
-        photos: How many classes the photos have.
+        classes: The number of classes in the photos.
 
     Raises:
         RecipeError: The recipe classifies, and the photos have fewer than two classes.
     """
-    network, number = recipe.network, classes(recipe, photos) if recipe.classification.weight else 0
+    network, number = recipe.network, class_count(recipe, classes)
     if recipe.classification.weight and number < 2:
         raise RecipeError(
             "classification.weight: the photos have no classes; put them in a folder a class, name a CSV with "
@@ -274,12 +276,12 @@ def teacher(recipe: Recipe) -> Callable[[Any], tf.Tensor] | None:
     return trunks.vgg16_teacher(path, recipe.data.size, recipe.train.precision) if path else None
 
 
-def color_gan(recipe: Recipe, photos: int, steps: int) -> gan.ColorGAN:
+def color_gan(recipe: Recipe, classes: int, steps: int) -> gan.ColorGAN:
     """The GAN of a recipe, compiled, its weights drawn from the recipe's seed, its teacher beside it if it has one.
 
     Args:
         recipe: The recipe.
-        photos: The number of classes in the photos.
+        classes: The number of classes in the photos.
         steps: Batches in the whole run, over which a falling learning rate falls.
 
     Raises:
@@ -287,7 +289,7 @@ def color_gan(recipe: Recipe, photos: int, steps: int) -> gan.ColorGAN:
         DataError: As `kcolor.trunks.vgg16_teacher`.
     """
     keras.utils.set_random_seed(recipe.seed)
-    both = (generator(recipe, photos), critic(recipe))
+    both = (generator(recipe, classes), critic(recipe))
     objective = recipe.objective
     common: dict[str, Any] = {
         "adversarial_weight": objective.weight,

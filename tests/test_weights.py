@@ -356,7 +356,7 @@ def test_halves_of_two_files_are_not_kept(server, entry, tmp_path):
     """A server that gives a changed file the old tag."""
     cut_short(server, entry, tmp_path)
     server.content = CONTENT[::-1]
-    with pytest.raises(DataError, match="its sha256 is"):
+    with pytest.raises(DataError, match=r"its sha256 is"):
         weights.fetch(entry, tmp_path)
     assert names(tmp_path) == set()
 
@@ -386,7 +386,7 @@ def test_no_length_at_all(server, entry, unhashed, tmp_path):
     server.cut = HALF
     with pytest.raises(DataError, match=f"{HALF} of {len(CONTENT)} bytes are here"):
         weights.fetch(unhashed, tmp_path / "b")
-    with pytest.raises(DataError, match="its sha256 is"):
+    with pytest.raises(DataError, match=r"its sha256 is"):
         weights.fetch(replace(entry, bytes=None), tmp_path / "c")
 
 
@@ -626,8 +626,8 @@ def test_a_file_with_an_md5_is_held_to_that_and_to_the_first_copy(server, entry,
     # One of that MD5 and another sha256 is as good as nothing that one can have here; the record stands for it.
     record = tmp_path / "thing.bin.json"
     record.write_text(record.read_text().replace(SHA256, "0" * 64))
-    with pytest.raises(DataError, match="its sha256 is .* that of the first thing.bin taken here was 000"):
+    with pytest.raises(DataError, match=r"its sha256 is .* that of the first thing\.bin taken here was 000"):
         weights.fetch(entry, tmp_path)
     server.content = CONTENT[:-1] + b"?"
-    with pytest.raises(DataError, match="not thing.bin as published, or damaged: its MD5 is"):
+    with pytest.raises(DataError, match=r"not thing\.bin as published, or damaged: its MD5 is"):
         weights.fetch(entry, tmp_path / "other")
