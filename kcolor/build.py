@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
+import tensorflow as tf
 
-from kcolor import gan, networks
+from kcolor import chromagan, gan, networks, trunks, weights
 from kcolor.colorizer import Colorizer
 from kcolor.data import dataset, shards
 from kcolor.data.dataset import Photos
@@ -83,29 +85,93 @@ def shards_sha256(recipe: Recipe) -> str | None:
     return shards.load(folder).sha256 if shards.are_in(folder) else None
 
 
+def class_count(recipe: Recipe, classes: int) -> int:
+    """How many classes the class branch tells apart: as many as the photos have, or as the teacher; 0 without a branch.
+
+    Args:
+        recipe: The recipe.
+        classes: The number of classes in the photos.
+    """
+    if not recipe.classification.weight:
+        return 0
+    return trunks.IMAGENET_CLASSES if recipe.classification.target == "teacher" else classes
+
+
 def generator(recipe: Recipe, classes: int) -> keras.Model:
     """The generator: with a class branch where the recipe gives classification a weight.
+
+    Args:
+        recipe: The recipe.
+        classes: The number of classes in the photos.
 
     Raises:
         RecipeError: The recipe classifies, and the photos have fewer than two classes.
     """
-    network = recipe.network
-    arguments: dict[str, Any] = {
-        "size": recipe.data.size,
-        "width": network.width,
-        "depth": network.depth,
-        "max_width": network.max_width,
-        "dropout": network.dropout,
-        "dtype": recipe.train.precision,
-    }
-    if not recipe.classification.weight:
-        return networks.unet(**arguments)
-    if classes < 2:
+    network, number = recipe.network, class_count(recipe, classes)
+    if recipe.classification.weight and number < 2:
         raise RecipeError(
             "classification.weight: the photos have no classes; put them in a folder a class, name a CSV with "
             "--set data.labels=FILE, or do without (--set classification.weight=0)"
         )
-    return networks.unet_with_class_branch(classes, **arguments)
+    arguments: dict[str, Any] = {
+        "size": recipe.data.size,
+        "width": network.width,
+        "dtype": recipe.train.precision,
+    }
+    if network.kind == "chromagan":
+        return chromagan.chromagan(number, **arguments)
+    arguments |= {"depth": network.depth, "max_width": network.max_width, "dropout": network.dropout}
+    return networks.unet_with_class_branch(number, **arguments) if number else networks.unet(**arguments)
+
+
+def imagenet(recipe: Recipe, *, begins: bool = True) -> Path | None:
+    """The file of ImageNet's VGG-16, where a recipe needs it.
+
+    Args:
+        recipe: The recipe.
+        begins: Whether the generator begins by the recipe, and not with the weights of a checkpoint or another model.
+
+    Raises:
+        RecipeError: It is needed, and not here.
+        DataError: It cannot be read.
+    """
+    network, taught = recipe.network, recipe.classification.target == "teacher"
+    pretrained = begins and network.kind == "chromagan" and network.backbone_weights == "imagenet"
+    if not (taught or pretrained):
+        return None
+    entry = weights.CATALOGUE["vgg16-imagenet"]
+    path = weights.find(entry)
+    if path is None:
+        key = "network.backbone_weights" if pretrained else "classification.target"
+        do_without = ["--set network.backbone_weights=none"] if pretrained else []
+        do_without += ["--set classification.target=labels"] if taught else []
+        raise RecipeError(
+            f"{key}: needs ImageNet's VGG-16, which is not here: kcolor weights fetch {entry.name}; "
+            f"or do without: {' '.join(do_without)}"
+        )
+    return path
+
+
+def pretrain(generator: keras.Model, recipe: Recipe) -> bool:
+    """Give a generator ImageNet's weights, where its recipe lets it begin with them.
+
+    Args:
+        generator: As from `generator`.
+        recipe: Its recipe.
+
+    Returns:
+        Whether it does.
+
+    Raises:
+        RecipeError, DataError: As `imagenet`; or it is another network.
+    """
+    network = recipe.network
+    path = imagenet(recipe)
+    if network.kind != "chromagan" or network.backbone_weights != "imagenet" or path is None:
+        return False
+    names = [layer.name for layer in generator.layers]
+    trunks.give_weights(generator, trunks.vgg16_layers(path, names), path)
+    return True
 
 
 def check_origin(recipe: Recipe, origin: Colorizer, classes: Sequence[str] | None) -> None:
@@ -126,11 +192,19 @@ def check_origin(recipe: Recipe, origin: Colorizer, classes: Sequence[str] | Non
         theirs = networks.layout(origin.generator)
     except ValueError as error:
         raise RunError(f"{origin.path}: {error}") from error
-    network, width, depth = recipe.network, theirs.widths[0], len(theirs.widths)
-    needed = {"data.size": theirs.size, "network.width": width, "network.depth": depth}
-    given = {"data.size": recipe.data.size, "network.width": network.width, "network.depth": network.depth}
-    if theirs.widths != tuple(min(width * 2**i, network.max_width) for i in range(depth)):
-        needed["network.max_width"], given["network.max_width"] = theirs.widths[-1], network.max_width
+    network = recipe.network
+    if theirs.kind != network.kind:
+        raise RecipeError(
+            f"{origin.path}: of another network than the recipe's: it has network.kind = {theirs.kind}, "
+            f"not {network.kind}; to start from it: --set network.kind={theirs.kind}, and what else its recipe has"
+        )
+    needed = {"data.size": theirs.size, "network.width": theirs.widths[0]}
+    given = {"data.size": recipe.data.size, "network.width": network.width}
+    if network.kind == "unet":
+        width, depth = theirs.widths[0], len(theirs.widths)
+        needed["network.depth"], given["network.depth"] = depth, network.depth
+        if theirs.widths != tuple(min(width * 2**i, network.max_width) for i in range(depth)):
+            needed["network.max_width"], given["network.max_width"] = theirs.widths[-1], network.max_width
     found = {key: f"{key} = {value}, not {given[key]}" for key, value in needed.items() if value != given[key]}
     changes = [f"--set {key}={needed[key]}" for key in found]
     if bool(theirs.classes) != bool(recipe.classification.weight):
@@ -141,7 +215,8 @@ def check_origin(recipe: Recipe, origin: Colorizer, classes: Sequence[str] | Non
             f"{origin.path}: of another network than the recipe's: it has {'; '.join(found.values())}; "
             f"to start from it: {' '.join(changes)}"
         )
-    if theirs.classes and classes is not None and len(classes) < 2:
+    taught = recipe.classification.target == "teacher"
+    if theirs.classes and not taught and classes is not None and len(classes) < 2:
         raise RecipeError(
             f"classification.weight: the photos have no classes, and {origin.path} has a class branch that goes on "
             "learning; put them in a folder a class, or name a CSV with --set data.labels=FILE"
@@ -154,7 +229,7 @@ def start_from(generator: keras.Model, origin: Colorizer, classes: Sequence[str]
     Args:
         generator: As from `generator`, of a recipe that `check_origin` found fit.
         origin: The other.
-        classes: The names of the photos' classes.
+        classes: The names of its classes; none where they are not known, as those of a teacher.
 
     Returns:
         Whether that layer was taken, too; classes that are not known count as the same if they are as many.
@@ -162,8 +237,8 @@ def start_from(generator: keras.Model, origin: Colorizer, classes: Sequence[str]
     Raises:
         RunError: Its layers are not those of the generator.
     """
-    same = len(classes) == networks.layout(origin.generator).classes and origin.classes in ((), tuple(classes))
-    same = same or "logits" not in generator.output
+    ours, theirs = networks.layout(generator).classes, networks.layout(origin.generator).classes
+    same = ours == theirs and (not ours or origin.classes in ((), tuple(classes)))
     try:
         networks.copy_weights(origin.generator, generator, head=same)
     except ValueError as error:
@@ -191,8 +266,18 @@ def critic(recipe: Recipe) -> keras.Model:
     )
 
 
+def teacher(recipe: Recipe) -> Callable[[Any], tf.Tensor] | None:
+    """Who tells a recipe's class branch what it sees; None where the labels do.
+
+    Raises:
+        RecipeError, DataError: As `imagenet` and `kcolor.trunks.vgg16_teacher`.
+    """
+    path = imagenet(recipe, begins=False)
+    return trunks.vgg16_teacher(path, recipe.data.size, recipe.train.precision) if path else None
+
+
 def color_gan(recipe: Recipe, classes: int, steps: int) -> gan.ColorGAN:
-    """The GAN of a recipe, compiled, its weights drawn from the recipe's seed.
+    """The GAN of a recipe, compiled, its weights drawn from the recipe's seed, its teacher beside it if it has one.
 
     Args:
         recipe: The recipe.
@@ -200,7 +285,8 @@ def color_gan(recipe: Recipe, classes: int, steps: int) -> gan.ColorGAN:
         steps: Batches in the whole run, over which a falling learning rate falls.
 
     Raises:
-        RecipeError: As `generator` and `critic`.
+        RecipeError: As `generator`, `critic` and `imagenet`.
+        DataError: As `kcolor.trunks.vgg16_teacher`.
     """
     keras.utils.set_random_seed(recipe.seed)
     both = (generator(recipe, classes), critic(recipe))
@@ -214,6 +300,7 @@ def color_gan(recipe: Recipe, classes: int, steps: int) -> gan.ColorGAN:
         "tone": recipe.data.tone,
         "grain": recipe.data.grain,
         "seed": recipe.seed,
+        "teacher": teacher(recipe),
     }
     model: gan.ColorGAN
     if objective.kind == "cgan":

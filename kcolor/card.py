@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import tomllib
 import zipfile
 import zlib
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -71,14 +72,26 @@ def of(file: Path) -> Card:
 
 
 def classes(file: Path) -> tuple[str, ...]:
-    """The names of a model's classes, in the order of the logits; none where they are not known."""
+    """The names of a model's classes, in the order of the logits; none where they are not known, as a teacher's."""
     carried, run = read(file), owner(file)
     if carried:
         return carried.classes
+    if taught(file):
+        return ()
     try:
         return tuple(Manifest.load(run.manifest).classes) if run else ()
     except DataError:
         return ()
+
+
+def taught(file: Path) -> bool:
+    """Whether a model's classes are those of a teacher, and not those of the photos that it was trained on."""
+    carried, run = read(file), owner(file)
+    try:
+        text = carried.recipe if carried else run.recipe.read_text(encoding="utf-8") if run else ""
+        return bool(tomllib.loads(text)["classification"]["target"] == "teacher")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def attach(file: Path, card: Card) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import platformdirs
 import tensorflow as tf
 
-from kcolor import __version__, color, files, pages, trunks, weights
+from kcolor import __version__, card, color, files, pages, trunks, weights
 from kcolor.colorizer import Colorizer, stochastic
 from kcolor.data.manifest import Manifest, Photo
 from kcolor.data.reading import Pictures, Read, check, read, told
@@ -321,6 +321,8 @@ def _why_no_accuracy(colorizer: Colorizer, figures: Mapping[str, Any]) -> list[d
         return []
     if colorizer.classes:
         why = "no photo is of a class that the model knows"
+    elif generator is not None and card.taught(colorizer.path):
+        why = "the model's classes are those of its teacher, not of the photos"
     elif generator is not None:
         why = "the names of the model's classes are not known; evaluate the run it is from"
     else:

@@ -94,7 +94,9 @@ def fit(
         callbacks.Stopped: Ctrl-C or SIGTERM came; everything is saved.
     """
     check_splits(manifest)
-    build.source(chosen, manifest)  # shards that do not fit are told of before anything is made
+    # What is missing or does not fit is told of before anything is made.
+    build.source(chosen, manifest)
+    build.imagenet(chosen, begins=origin is None)
     console = console or Console()
     task = cluster.read(os.environ.get("TF_CONFIG")) if together is None else None
     if task:
@@ -107,8 +109,8 @@ def fit(
         build.check_origin(chosen, source, manifest.classes)
     model = _model(chosen, manifest, together)
     if source:
-        _start(model, source, manifest, console)
-    if origin:
+        _start(chosen, model, source, manifest, console)
+    if origin or build.pretrain(model.generator, chosen):
         together.share(checkpoint.variables(model))
     if not together.chief:
         _train(chosen, manifest, Run(path), model, together, console=console)
@@ -184,8 +186,11 @@ def resume(
             _meet(task, asked, None, tells, wait)
         together = together or team.assemble(task)
         model = _model(chosen, manifest, together)
-        if not _restore(model, going, console) and "from" in info:
-            _start(model, _origin(going, info["from"]), manifest, console)
+        if not _restore(model, going, console):
+            if "from" in info:
+                _start(chosen, model, _origin(going, info["from"]), manifest, console)
+            else:
+                build.pretrain(model.generator, chosen)
         together.share(checkpoint.variables(model))
         if moved:
             manifest.save(going.manifest)
@@ -363,9 +368,10 @@ def _model(chosen: Recipe, manifest: Manifest, together: Team) -> ColorGAN:
         return build.color_gan(chosen, len(manifest.classes), plan(chosen, manifest).steps)
 
 
-def _start(model: ColorGAN, source: Colorizer, manifest: Manifest, console: Console) -> None:
+def _start(chosen: Recipe, model: ColorGAN, source: Colorizer, manifest: Manifest, console: Console) -> None:
     """Let the generator start from a model's weights."""
-    whole = build.start_from(model.generator, source, manifest.classes)
+    taught = chosen.classification.target == "teacher"
+    whole = build.start_from(model.generator, source, () if taught else manifest.classes)
     but = "" if whole else "; the last layer of the class head starts anew, as its classes are others"
     console.print(f"starts from {source.path}{but}", highlight=False, soft_wrap=True)
 

@@ -4,6 +4,7 @@ A step is one batch. The generator runs once; the critic learns from its output;
 `critic_steps`-th step the generator learns from the critic as it then is.
 """
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import keras
@@ -49,19 +50,23 @@ class ColorGAN(keras.Model):
 
     Subclasses say what the critic minimizes (`critic_terms`) and what it tells the generator
     (`adversarial`). The data are batches of (rgb, labels): (batch, size, size, 3) uint8 and (batch,) integer;
-    the labels are read only by a generator with a class branch.
+    the labels are read only by a generator with a class branch, and not if it has a teacher.
 
     Args:
-        generator: As from `kcolor.networks.unet` or `unet_with_class_branch`.
+        generator: As from `kcolor.networks.unet` or `unet_with_class_branch`, or `kcolor.chromagan.chromagan`.
         critic: As from `kcolor.networks.patchgan`.
         adversarial_weight: Weight of the adversarial term in the generator's loss.
         reconstruction: "l1" or "l2", of ab scaled to [-1, 1].
         reconstruction_weight: Weight of that term.
-        classification_weight: Weight of the cross-entropy of the class branch, where there is one.
+        classification_weight: Weight of the class branch's term, where there is one: cross-entropy with the labels, or
+            KL divergence from what the teacher says.
         critic_steps: Steps of the critic to one of the generator.
         tone: How much the tone of L changes as the networks are shown it in training (`shown`); 0: not.
         grain: The largest sigma, in CIE L units, of the noise in it; 0: none.
         seed: Of what a step draws by chance; dropout has its own.
+        teacher: From L (batch, size, size, 1), as it was before `shown`, to the probabilities (batch, classes) that the
+            class branch learns; None: it learns the labels. A function, as from `kcolor.trunks.vgg16_teacher`, and no
+            part of the GAN: it is neither saved nor counted, so that one that was loaded is to be given it again.
     """
 
     def __init__(
@@ -77,6 +82,7 @@ class ColorGAN(keras.Model):
         tone: float = 0.0,
         grain: float = 0.0,
         seed: int | None = None,
+        teacher: Callable[[tf.Tensor], tf.Tensor] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -92,6 +98,7 @@ class ColorGAN(keras.Model):
         self.tone = tone
         self.grain = grain
         self.seed = seed
+        self.teacher = teacher
         if tone or grain:  # only then: a variable more, and the checkpoints of a GAN without it would not be its own
             self.aging_seed = keras.random.SeedGenerator(None if seed is None else seed ^ _AGING_STREAM)
         self.classifies = "logits" in generator.output
@@ -161,11 +168,24 @@ class ColorGAN(keras.Model):
             )
         return 2.0 * tf.clip_by_value(lightness, 0.0, 1.0) - 1.0
 
+    def classes_of(self, l: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """What the class branch is to say: the labels, or the teacher's probabilities (batch, classes).
+
+        Args:
+            l: (batch, size, size, 1), as it was before `shown`.
+            labels: (batch,) class numbers.
+        """
+        return tf.stop_gradient(self.teacher(l)) if self.classifies and self.teacher else labels
+
+    def classification(self, classes: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        """The class branch's term, unweighted, from what `classes_of` gives."""
+        return (losses.kl_divergence if self.teacher else losses.classification)(classes, logits)
+
     def generator_terms(
         self,
         l: tf.Tensor,
         ab: tf.Tensor,
-        labels: tf.Tensor,
+        classes: tf.Tensor,
         outputs: dict[str, tf.Tensor],
     ) -> dict[str, tf.Tensor]:
         """The generator's loss as "generator", and its unweighted terms.
@@ -173,7 +193,7 @@ class ColorGAN(keras.Model):
         Args:
             l: (batch, size, size, 1).
             ab: The truth, (batch, size, size, 2).
-            labels: (batch,) class numbers.
+            classes: What `classes_of` gives.
             outputs: What the generator made of `l`.
         """
         terms = {
@@ -182,7 +202,7 @@ class ColorGAN(keras.Model):
         }
         total = self.adversarial_weight * terms["adversarial"] + self.reconstruction_weight * terms["reconstruction"]
         if self.classifies:
-            terms["classification"] = losses.classification(labels, outputs["logits"])
+            terms["classification"] = self.classification(classes, outputs["logits"])
             total += self.classification_weight * terms["classification"]
         return {"generator": total, **terms}
 
@@ -231,10 +251,10 @@ class ColorGAN(keras.Model):
             The terms of the losses, means over these rows; out of its turn those of the generator are zero, or not
             there.
         """
-        l, ab = color.split(rgb)
+        clean, ab = color.split(rgb)
         # The critic is shown the same L. Beside the clean one it would know edges that the generator cannot, and punish
         # it for what it was not told; and in use it is the print's own L that the colours are joined with.
-        l = self.shown(l)
+        l = self.shown(clean)
         with tf.GradientTape() as generator_tape:
             outputs = self.generate(l)
 
@@ -245,10 +265,11 @@ class ColorGAN(keras.Model):
         self.constrain_critic()
 
         def learn() -> dict[str, tf.Tensor]:
+            classes = self.classes_of(clean, labels)
             # The generator's own pass was recorded above; here the loss is led back to its outputs.
             with tf.GradientTape() as tape:
                 tape.watch(outputs)
-                terms = self.generator_terms(l, ab, labels, outputs)
+                terms = self.generator_terms(l, ab, classes, outputs)
             slopes = tape.gradient(terms["generator"], outputs)
             if replicas.count() == 1:
                 gradients = generator_tape.gradient(
@@ -281,6 +302,7 @@ class ColorGAN(keras.Model):
     def test_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One batch in inference mode: the reconstruction error and the figures of `FIGURES`, beside those of all grey.
 
+        The accuracy of a class branch that has a teacher is how often both think the same class the likeliest.
         The figures are those of 8-bit RGB of the networks' size, joined with the true L (`kcolor.metrics`).
         """
         self.judge(*data)
@@ -293,7 +315,10 @@ class ColorGAN(keras.Model):
         error = _RECONSTRUCTION[self.reconstruction]
         terms = {"reconstruction": error(ab, outputs["ab"]), "grey_reconstruction": error(ab, tf.zeros_like(ab))}
         if self.classifies:
-            terms["classification"] = losses.classification(labels, outputs["logits"])
+            classes = self.classes_of(l, labels)
+            terms["classification"] = self.classification(classes, outputs["logits"])
+            if self.teacher:
+                labels = tf.argmax(classes, axis=-1, output_type=labels.dtype)
             right = tf.argmax(outputs["logits"], axis=-1, output_type=labels.dtype) == labels
             terms["accuracy"] = tf.reduce_mean(tf.cast(right, tf.float32))
         for name, value in terms.items():

@@ -102,6 +102,20 @@ def classification(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits))
 
 
+def kl_divergence(target: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Mean KL divergence of the distribution that class logits mean from a target: KL(target || softmax(logits)).
+
+    sum p (log p - log q), natural logarithms; the class term of ChromaGAN (Vitoria et al., WACV 2020).
+
+    Args:
+        target: Probabilities, (batch, classes); each row adds up to 1. Nothing is led back to it.
+        logits: (batch, classes), before the softmax.
+    """
+    target = tf.stop_gradient(tf.cast(target, tf.float32))
+    own = tf.nn.log_softmax(tf.cast(logits, tf.float32))
+    return tf.reduce_mean(tf.reduce_sum(tf.math.xlogy(target, target) - target * own, axis=-1))
+
+
 def _cross_entropy(logits: tf.Tensor, target: float) -> tf.Tensor:
     logits = tf.cast(logits, tf.float32)
     return tf.reduce_mean(

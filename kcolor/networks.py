@@ -18,11 +18,14 @@ from keras import layers
 # The last layer of the class head: the only one whose shape depends on the classes.
 _HEAD = "classifier_2"
 
-# What the class branch gives to the bottleneck, and the layer that takes it there.
-_SCENE, _SCENE_TAKEN = "fusion_1_relu", "fusion_repeat"
+# The layer that takes what the class branch gives, the scene, to all positions.
+_SCENE_TAKEN = "fusion_repeat"
 
-# The encoder blocks that the class branch shares, and its own first layer.
-_SHARED, _SCENE_SEEN = 3, "class_encoder_0_conv"
+# The first layer of the class branch that is its own: of a U-Net, and of ChromaGAN.
+_SCENE_SEEN = ("class_encoder_0_conv", "global_0_conv")
+
+# The encoder blocks that the class branch of a U-Net shares.
+_SHARED = 3
 
 
 def unet(
@@ -168,21 +171,23 @@ def patchgan(
 
 @dataclass(frozen=True)
 class Layout:
-    """What the arguments of a generator of this module have been.
+    """What the arguments of a generator of kcolor have been.
 
     Args:
+        kind: "unet" or "chromagan".
         size: Height and width of its pictures.
-        widths: Channels of its encoder blocks.
+        widths: Channels of its encoder blocks; of ChromaGAN, of the first alone, from which the others follow.
         classes: Number of its classes; 0 without the class branch.
     """
 
+    kind: str
     size: int
     widths: tuple[int, ...]
     classes: int
 
 
 def layout(generator: keras.Model) -> Layout:
-    """The layout of a generator as from `unet` or `unet_with_class_branch`.
+    """The layout of a generator as from `unet`, `unet_with_class_branch` or `kcolor.chromagan`.
 
     Raises:
         ValueError: It is another model.
@@ -191,10 +196,13 @@ def layout(generator: keras.Model) -> Layout:
     widths: list[int] = []
     while f"encoder_{len(widths)}_conv" in filters:
         widths.append(filters[f"encoder_{len(widths)}_conv"])
+    kind = "chromagan" if "global_0_conv" in filters and "block1_conv1" in filters else "unet"
+    if kind == "chromagan":
+        widths = [filters["block1_conv1"]]
     if not widths:
         raise ValueError("no encoder_0_conv in it: not a generator of kcolor")
     logits = generator.output.get("logits")
-    return Layout(generator.input_shape[1], tuple(widths), 0 if logits is None else logits.shape[-1])
+    return Layout(kind, generator.input_shape[1], tuple(widths), 0 if logits is None else logits.shape[-1])
 
 
 def copy_weights(source: keras.Model, target: keras.Model, *, head: bool = True) -> None:
@@ -223,40 +231,33 @@ def copy_weights(source: keras.Model, target: keras.Model, *, head: bool = True)
 
 
 def has_class_branch(generator: keras.Model) -> bool:
-    """Whether a generator is one as from `unet_with_class_branch`."""
-    return {_SCENE, _SCENE_TAKEN} <= {layer.name for layer in generator.layers}
+    """Whether a generator is one as from `unet_with_class_branch`, or a ChromaGAN with classes."""
+    return "logits" in generator.output and _SCENE_TAKEN in {layer.name for layer in generator.layers}
 
 
 def scene_encoder(generator: keras.Model) -> keras.Model:
     """What the class branch of a generator gives to the bottleneck.
 
     Args:
-        generator: As from `unet_with_class_branch`; its layers are shared.
+        generator: As from `unet_with_class_branch`, or a ChromaGAN with classes; its layers are shared.
 
     Returns:
-        A model from L (batch, size, size, 1) to (batch, 8 width).
+        A model from L (batch, size, size, 1) to (batch, 8 width), of ChromaGAN (batch, 4 width).
 
     Raises:
         ValueError: It has no class branch.
     """
     _check_branch(generator)
-    given: list[Any] = []
-
-    def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
-        made = layer(*args, **kwargs)
-        given.extend([made] if layer.name == _SCENE else [])
-        return made
-
-    whole = _called_otherwise(generator, call)
-    return keras.Model(whole.input, given[0], name="scene_encoder")
+    return _up_to(generator, _SCENE_TAKEN, "scene_encoder")
 
 
 def with_scene(generator: keras.Model, scene: np.ndarray) -> keras.Model:
     """A generator whose bottleneck is given the same of every picture, in place of what its class branch gives.
 
     Args:
-        generator: As from `unet_with_class_branch`; its layers are shared, and it stays as it is.
-        scene: What is given, (8 width,), as from `scene_encoder`.
+        generator: As from `unet_with_class_branch`, or a ChromaGAN with classes; its layers are shared, and it stays as
+            it is.
+        scene: What is given, as `scene_encoder` gives it, without the batch.
 
     Returns:
         A model of the same inputs and outputs; the logits are what they were.
@@ -304,13 +305,14 @@ def with_dropout(generator: keras.Model) -> keras.Model:
 def resized(generator: keras.Model, size: int) -> keras.Model:
     """A generator for pictures of another size than the one it was made for.
 
-    The U-Net is convolutional, and sees more, or less, of a picture at the scale it was trained at. A class branch is
-    not: it goes on seeing the whole picture at the size it was trained at, to which L is brought for it, and what it
-    says is repeated over more, or fewer, positions.
+    The networks are convolutional, and see more, or less, of a picture at the scale they were trained at. A class
+    branch is not: it goes on seeing the whole picture at the size it was trained at, to which L is brought for it, and
+    what it says is repeated over more, or fewer, positions.
 
     Args:
-        generator: As from `unet` or `unet_with_class_branch`; its layers are shared, and it stays as it is.
-        size: Height and width of the pictures; a multiple of 2**depth.
+        generator: As from `unet`, `unet_with_class_branch` or `kcolor.chromagan`; its layers are shared, and it stays
+            as it is.
+        size: Height and width of the pictures; a multiple of 2**depth, of ChromaGAN of 8.
 
     Returns:
         A model from L (batch, size, size, 1) to what the generator gives, its ab (batch, size, size, 2).
@@ -319,25 +321,24 @@ def resized(generator: keras.Model, size: int) -> keras.Model:
         ValueError: The size is no such multiple, or it is another model.
     """
     made_for = layout(generator)
-    depth = len(made_for.widths)
-    _check(size, depth)
-    side = size // 2**depth
+    if made_for.kind == "unet":
+        _check(size, len(made_for.widths))
+    elif size < 1 or size % 8:
+        raise ValueError(f"size {size} is not a multiple of 8")
     new: dict[str, keras.Layer] = {}
-    if has_class_branch(generator):
-        repeat, reshape = generator.get_layer("fusion_repeat"), generator.get_layer("fusion_reshape")
-        channels = reshape.target_shape[-1]
+    if _SCENE_TAKEN in {layer.name for layer in generator.layers}:
+        repeat, reshape = generator.get_layer(_SCENE_TAKEN), generator.get_layer("fusion_reshape")
+        own, _, channels = reshape.target_shape
+        side = own * size // made_for.size
         new[repeat.name] = layers.RepeatVector.from_config({**repeat.get_config(), "n": side * side})
         new[reshape.name] = layers.Reshape.from_config({**reshape.get_config(), "target_shape": (side, side, channels)})
     l = keras.Input((size, size, 1), name="l")
 
     def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
-        if layer.name != _SCENE_SEEN:
+        if layer.name not in _SCENE_SEEN:
             return layer(*args, **kwargs)
-        x = _resample(l, made_for.size)
-        names = [f"encoder_{i}_{part}" for i in range(_SHARED) for part in ("conv", "norm", "relu")]
-        for shared in (each for each in generator.layers if each.name in names):
-            x = shared(x)
-        return layer(x, **kwargs)
+        # By the method and not as a layer, so that its own layers come to stand in the new model.
+        return layer(_up_to(generator, layer.name, "seen").call(resample(l, made_for.size)), **kwargs)
 
     return keras.models.clone_model(
         generator, input_tensors=l, clone_function=lambda layer: new.get(layer.name, layer), call_function=call
@@ -347,6 +348,15 @@ def resized(generator: keras.Model, size: int) -> keras.Model:
 def dropouts(generator: keras.Model) -> list[keras.Layer]:
     """The layers of a generator that drop values in training; one whose rate is 0 is none."""
     return [layer for layer in generator.layers if isinstance(layer, layers.Dropout) and layer.rate > 0]
+
+
+def resample(x: Any, size: int) -> Any:
+    """Bring square pictures (batch, side, side, 1) to another side, antialiased; symbolic tensors or others."""
+    # As two products with one matrix, since LiteRT has no operation that resizes with antialiasing. Resizing is linear:
+    # the matrix is what it makes of the unit vectors.
+    side = x.shape[1]
+    rows = keras.ops.image.resize(keras.ops.eye(side)[..., None], (size, side), antialias=True)[..., 0]
+    return keras.ops.einsum("ij,bjkc,lk->bilc", rows, x, rows)
 
 
 def _check_branch(generator: keras.Model) -> None:
@@ -359,20 +369,23 @@ def _called_otherwise(generator: keras.Model, call: Callable[..., Any]) -> keras
     return keras.models.clone_model(generator, clone_function=lambda layer: layer, call_function=call)
 
 
+def _up_to(generator: keras.Model, name: str, called: str) -> keras.Model:
+    """The part of a generator that leads to what a layer of that name is given."""
+    given: list[Any] = []
+
+    def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
+        given.extend([args[0]] if layer.name == name else [])
+        return layer(*args, **kwargs)
+
+    whole = _called_otherwise(generator, call)
+    return keras.Model(whole.input, given[0], name=called)
+
+
 def _check(size: int, depth: int) -> None:
     if depth < 2:
         raise ValueError(f"a U-Net needs depth >= 2, not {depth}")
     if size < 1 or size % 2**depth:
         raise ValueError(f"size {size} is not a multiple of 2**depth = {2**depth}")
-
-
-def _resample(x: Any, size: int) -> Any:
-    """Bring square pictures (batch, side, side, 1) to another side, antialiased."""
-    # As two products with one matrix, since LiteRT has no operation that resizes with antialiasing. Resizing is linear:
-    # the matrix is what it makes of the unit vectors.
-    side = x.shape[1]
-    rows = keras.ops.image.resize(keras.ops.eye(side)[..., None], (size, side), antialias=True)[..., 0]
-    return keras.ops.einsum("ij,bjkc,lk->bilc", rows, x, rows)
 
 
 def _widths(width: int, depth: int, max_width: int) -> list[int]:

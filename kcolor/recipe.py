@@ -19,6 +19,9 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1, le=10**6)]
+CriticWidth = Annotated[Count, Field(description="channels of the critic's first block")]
+CriticStrided = Annotated[int, Field(ge=1, le=6, description="critic blocks of stride 2; 3: 70x70 patches")]
+CriticBatchnorm = Annotated[bool, Field(description="batch normalization in the critic; off for wgan-gp")]
 
 
 class _Table(BaseModel):
@@ -56,20 +59,32 @@ class Data(_Table):
         return self
 
 
-class Network(_Table):
-    """The size of the networks (`kcolor.networks`)."""
+class UNet(_Table):
+    """The size of the networks: `kcolor.networks.unet`, and `patchgan`."""
 
+    kind: Literal["unet"] = "unet"
     width: Count = Field(64, description="channels of the generator's first block")
     depth: Annotated[int, Field(ge=2, le=12)] = Field(
         8, description="encoder blocks; data.size must be a multiple of 2^depth"
     )
     max_width: Count = Field(512, description="the most channels of a generator block")
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.5, description="dropout in the decoder and the classifier")
-    critic_width: Count = Field(64, description="channels of the critic's first block")
-    critic_strided: Annotated[int, Field(ge=1, le=6)] = Field(
-        3, description="critic blocks of stride 2; 3: 70x70 patches"
+    critic_width: CriticWidth = 64
+    critic_strided: CriticStrided = 3
+    critic_batchnorm: CriticBatchnorm = True
+
+
+class ChromaGAN(_Table):
+    """The size of the networks: `kcolor.chromagan.chromagan`, and `kcolor.networks.patchgan`."""
+
+    kind: Literal["chromagan"] = "chromagan"
+    width: Count = Field(64, description="channels of VGG-16's first block, from which all others follow")
+    backbone_weights: Literal["imagenet", "none"] = Field(
+        "imagenet", description="what VGG-16 starts from: those of kcolor weights, or drawn from the seed"
     )
-    critic_batchnorm: bool = Field(True, description="batch normalization in the critic; off for wgan-gp")
+    critic_width: CriticWidth = 64
+    critic_strided: CriticStrided = 3
+    critic_batchnorm: CriticBatchnorm = True
 
 
 class CGAN(_Table):
@@ -109,7 +124,11 @@ class Reconstruction(_Table):
 class Classification(_Table):
     """The class branch; without weight there is none."""
 
-    weight: NotNegative = Field(0.0, description="weight of the cross-entropy; 0: no class branch")
+    weight: NotNegative = Field(0.0, description="weight of the term; 0: no class branch")
+    target: Literal["labels", "teacher"] = Field(
+        "labels",
+        description="cross-entropy with the photo's class, or KL divergence from what ImageNet's VGG-16 sees in it",
+    )
 
 
 class Adam(_Table):
@@ -153,7 +172,7 @@ class Recipe(_Table):
 
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     data: Data = Data()
-    network: Network = Network()
+    network: Annotated[UNet | ChromaGAN, Field(discriminator="kind")] = UNet()
     objective: Annotated[CGAN | WGANGP | WGANClip, Field(discriminator="kind")] = CGAN()
     reconstruction: Reconstruction = Reconstruction()
     classification: Classification = Classification()
@@ -162,13 +181,25 @@ class Recipe(_Table):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":
-        step = 2**self.network.depth
-        if self.data.size % step:
-            raise ValueError(
-                f"data.size: {self.data.size} is no multiple of {step}, as network.depth = {self.network.depth} needs"
-            )
-        if self.classification.weight and (self.network.depth < 4 or self.data.size < 64):
-            raise ValueError("classification.weight: the class branch needs network.depth >= 4 and data.size >= 64")
+        network, classification = self.network, self.classification
+        if network.kind == "chromagan":
+            if self.data.size % 32:
+                raise ValueError(f"data.size: {self.data.size} is no multiple of 32, as network.kind = chromagan needs")
+            if network.backbone_weights == "imagenet" and network.width != 64:
+                raise ValueError(
+                    f"network.backbone_weights: ImageNet's are of network.width = 64, not {network.width}; "
+                    "none draws them from the seed"
+                )
+        else:
+            if self.data.size % 2**network.depth:
+                raise ValueError(
+                    f"data.size: {self.data.size} is no multiple of {2**network.depth}, "
+                    f"as network.depth = {network.depth} needs"
+                )
+            if classification.weight and (network.depth < 4 or self.data.size < 64):
+                raise ValueError("classification.weight: the class branch needs network.depth >= 4 and data.size >= 64")
+        if classification.target == "teacher" and not classification.weight:
+            raise ValueError("classification.target: a teacher has nobody to teach where classification.weight is 0")
         if self.optimizer.final_learning_rate > self.optimizer.learning_rate:
             raise ValueError("optimizer.final_learning_rate: must not be above optimizer.learning_rate")
         if self.objective.kind == "wgan-gp" and self.network.critic_batchnorm:
@@ -182,13 +213,18 @@ class Recipe(_Table):
         return tomli_w.dumps(self.model_dump(mode="json"))
 
 
+# The tables that come in kinds, and the kind of one that names none.
+_KINDS = {"network": "unet", "objective": "cgan", "optimizer": "adam"}
+
+
 def load(path: Path, changes: Iterable[str] = ()) -> Recipe:
     """Read a recipe.
 
     Args:
         path: A TOML file.
         changes: ``key=value`` strings that override keys of the file; the value is TOML, or a bare word. A change
-            of ``objective.kind`` or ``optimizer.kind`` starts that table from the new kind's own defaults.
+            of ``network.kind``, ``objective.kind`` or ``optimizer.kind`` starts that table from the new kind's own
+            defaults.
 
     Raises:
         RecipeError: The file cannot be read, or a key, a type or a value is wrong; all such mistakes in one line each.
@@ -324,13 +360,13 @@ def _assign(tree: dict[str, Any], keys: list[str], value: Any) -> None:
         tree = tree.setdefault(name, {})
         if not isinstance(tree, dict):
             raise RecipeError(f"--set {'.'.join(keys)}: {'.'.join(tables[: depth + 1])} is a key, not a table")
-    if last == "kind" and tree.get("kind") != value and tables in (["objective"], ["optimizer"]):
+    if last == "kind" and tree.get("kind") != value and len(tables) == 1 and tables[0] in _KINDS:
         tree.clear()
     tree[last] = value
 
 
 def _validate(tree: dict[str, Any], where: str) -> Recipe:
-    for name, kind in (("objective", "cgan"), ("optimizer", "adam")):
+    for name, kind in _KINDS.items():
         if isinstance(tree.get(name), dict):
             tree[name].setdefault("kind", kind)
     try:
@@ -344,7 +380,7 @@ def _explain(mistake: Any, tree: Mapping[str, Any]) -> str:
     """One line on what pydantic found: the key, what is wrong, what is allowed."""
     loc = [str(part) for part in mistake["loc"]]
     # In the path of a table that comes in kinds, pydantic puts the kind behind the table's name.
-    path = loc[:1] + loc[2:] if loc[:1] in (["objective"], ["optimizer"]) else loc
+    path = loc[:1] + loc[2:] if loc and loc[0] in _KINDS else loc
     key = ".".join(path)
     if mistake["type"] == "extra_forbidden":
         siblings = _keys_beside(path, tree)

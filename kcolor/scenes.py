@@ -51,12 +51,12 @@ def of(colorizer: "Colorizer", *, on_progress: Progress = lambda done, total: No
         on_progress: Called, while they are measured, with how many photos of how many have been read.
 
     Returns:
-        What `kcolor.networks.scene_encoder` gives, (8 width,) float32, by the name of the class. A class without a
+        What `kcolor.networks.scene_encoder` gives, a row of it, float32, by the name of the class. A class without a
         photo in the train split has none.
 
     Raises:
-        RunError: It was exported, or has no class branch; or they are not known, and the photos of its run cannot be
-            read to find them.
+        RunError: It was exported, or has no class branch, or a teacher's classes; or they are not known, and the photos
+            of its run cannot be read to find them.
     """
     if colorizer.generator is None:
         raise RunError(f"{colorizer.path}: an export takes no scene; give the run, or its generator.keras")
@@ -76,14 +76,14 @@ def card_of(
         file: A ``.keras`` file.
         generator: What was loaded from it.
         on_missing: Called with a line that says why the card does without them, where they cannot be found. A generator
-            without a class branch misses nothing.
+            without a class branch, or whose classes are a teacher's, misses nothing.
         on_progress: As in `of`.
 
     Raises:
         KcolorError: The run's recipe cannot be read.
     """
     about = card.of(file)
-    if not networks.has_class_branch(generator):
+    if not networks.has_class_branch(generator) or card.taught(file):
         return about
     try:
         averages = _known(generator, file, files.digest(file), on_progress)
@@ -103,13 +103,13 @@ def measure(
     """Average what a class branch gives over the photos of each class, in inference mode.
 
     Args:
-        generator: As from `kcolor.networks.unet_with_class_branch`.
+        generator: With a class branch; see `kcolor.networks.has_class_branch`.
         manifest: The photos; those of its train split are read, and are seen as in use: whole, brought to a square.
         per_class: At most so many photos of a class, spread evenly over it. One that cannot be read is passed over.
         on_progress: Called with how many photos of how many have been read.
 
     Returns:
-        The means, (8 width,) float32, by the name of the class, of the classes that have photos in the train split.
+        The means, a row each, float32, by the name of the class, of the classes that have photos in the train split.
 
     Raises:
         RunError: There are none, or not one photo of a class can be read, or the generator gives NaN.
@@ -156,6 +156,8 @@ def measure(
 def _known(generator: keras.Model, file: Path, sha256: str, on_progress: Progress) -> dict[str, np.ndarray]:
     if not networks.has_class_branch(generator):
         raise RunError(f"{file}: has no class branch, and so no scenes; take a model that was trained with classes")
+    if card.taught(file):
+        raise RunError(f"{file}: its classes are its teacher's, not its photos', and so it has no scenes by name")
     width = networks.scene_encoder(generator).output.shape[-1]
     carried = card.read(file)
     if carried and (averages := _from_lists(carried.scenes, width)):

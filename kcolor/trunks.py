@@ -1,23 +1,33 @@
 """The published networks of `kcolor.weights`, from their files into TensorFlow."""
 
+import math
 import tarfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from keras import layers
 from safetensors import SafetensorError, safe_open
 
+from kcolor import networks
+from kcolor.chromagan import vgg16_features
 from kcolor.errors import DataError
 from kcolor.metrics import vgg16_trunk
 from kcolor.metrics.lpips import VGG16_BLOCKS
 from kcolor.weights import INCEPTION_MEMBER
 
 FEATURES = 2048
+
+# Those that the teacher tells apart.
+IMAGENET_CLASSES = 1000
+
+_DENSE = ("fc1", "fc2", "predictions")
 
 # Names in the graph: pictures (batch, height, width, 3) in 0..255, and the mean of the last features over the picture.
 _PICTURES = "ExpandDims"
@@ -111,6 +121,92 @@ def vgg16(path: Path) -> keras.Model:
     except (OSError, SafetensorError) as error:
         raise _not_vgg16(path, " ".join(str(error).split())) from error
     return vgg16_trunk(parameters)
+
+
+def vgg16_layers(path: Path, names: Iterable[str] | None = None) -> dict[str, list[np.ndarray]]:
+    """The weights of VGG-16 (Simonyan and Zisserman, ICLR 2015), trained on ImageNet, as keras.applications has them.
+
+    Args:
+        path: The file ``vgg16_weights_tf_dim_ordering_tf_kernels.h5``.
+        names: Of the layers that are wanted; None: all. A name that it does not have is passed over.
+
+    Returns:
+        Kernel and bias, float32, by the name of the layer: (3, 3, in, out) of convolutions, (in, out) of dense layers,
+        and (out,).
+
+    Raises:
+        DataError: It cannot be read, is cut off, or is laid out otherwise.
+    """
+    wanted = None if names is None else set(names)
+    made = {}
+    try:
+        with h5py.File(path) as file:
+            for name, group in file.items():
+                told = group.attrs.get("weight_names", ())
+                if len(told) and (wanted is None or name in wanted):
+                    keys = [key.decode() if isinstance(key, bytes) else str(key) for key in told]
+                    made[name] = [np.asarray(group[key], np.float32) for key in keys]
+    except (OSError, KeyError, ValueError, AttributeError) as error:
+        raise _not_keras_vgg16(path, " ".join(str(error).split())) from error
+    return made
+
+
+def vgg16_teacher(path: Path, size: int, dtype: str = "float32") -> Callable[[Any], tf.Tensor]:
+    """What ImageNet's VGG-16 sees in grey pictures, which it is shown at the size it was trained at.
+
+    Args:
+        path: As in `vgg16_layers`.
+        size: Height and width of the pictures.
+        dtype: Keras dtype policy; the answer is float32 under any.
+
+    Returns:
+        A function from L (batch, size, size, 1), scaled to [-1, 1], to the probabilities (batch, 1000) of ImageNet's
+        classes, in a graph as well as eagerly. Its weights are not trained.
+
+    Raises:
+        DataError: As in `vgg16_layers`; or the layers do not fit together, or are of another number of classes.
+    """
+    weights = vgg16_layers(path)
+    missing = [name for name in ("block1_conv1", "block5_conv3", *_DENSE) if len(weights.get(name, [])) != 2]
+    if missing:
+        raise _not_keras_vgg16(path, f"there is no kernel and bias of {missing[0]} in it")
+    # All sizes follow from the file, which tests can so have in small.
+    width, units = weights["block1_conv1"][1].size, {name: weights[name][1].size for name in _DENSE}
+    seen = 32 * math.isqrt(weights["fc1"][0].shape[0] // (8 * width))
+    if units["predictions"] != IMAGENET_CLASSES or not seen:
+        raise _not_keras_vgg16(path, f"it tells {units['predictions']} classes apart, not {IMAGENET_CLASSES}")
+    l = keras.Input((size, size, 1), name="l")
+    x = vgg16_features(l if size == seen else networks.resample(l, seen), width, blocks=5, dtype=dtype)
+    x = layers.MaxPooling2D(dtype=dtype, name="block5_pool")(x)
+    x = layers.Flatten(dtype=dtype, name="flatten")(x)
+    for name in _DENSE:
+        activation = None if name == "predictions" else "relu"
+        x = layers.Dense(units[name], activation, kernel_initializer="zeros", dtype=dtype, name=name)(x)
+    network = keras.Model(l, layers.Softmax(dtype="float32", name="probabilities")(x), name="teacher")
+    network.trainable = False
+    give_weights(network, weights, path)
+    # A function: a model would be kept, counted and saved with the GAN that is given it.
+    return lambda l: network(l, training=False)
+
+
+def give_weights(network: keras.Model, weights: dict[str, list[np.ndarray]], path: Path) -> None:
+    """Give the layers of a network the weights of VGG-16 that go by their names.
+
+    Args:
+        network: With layers named as in keras.applications.
+        weights: As from `vgg16_layers`.
+        path: Where they are from.
+
+    Raises:
+        DataError: A layer's weights are of another shape.
+    """
+    for layer in network.layers:
+        if layer.name in weights:
+            try:
+                layer.set_weights(weights[layer.name])
+            except ValueError as error:
+                shapes = [list(array.shape) for array in weights[layer.name]]
+                raise _not_keras_vgg16(path, f"{layer.name} has weights of {shapes}") from error
 
 
 def _graph_def(path: Path) -> tf.compat.v1.GraphDef:
@@ -209,3 +305,7 @@ def _not_inception(path: Path, why: str) -> DataError:
 
 def _not_vgg16(path: Path, why: str) -> DataError:
     return DataError(f"{path}: not torchvision's VGG16, or damaged: {why}; take the file as it was published")
+
+
+def _not_keras_vgg16(path: Path, why: str) -> DataError:
+    return DataError(f"{path}: not Keras' VGG-16, or damaged: {why}; take the file as it was published")

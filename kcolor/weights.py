@@ -1,7 +1,7 @@
-"""Networks that others have trained and that two of the metrics need: which they are, and how they come to be here.
+"""Networks that others have trained and that metrics and recipes need: which they are, and how they come to be here.
 
 They are in no package. Each is kept as it was published, in the user's cache directory, and used only when it is whole:
-it is held to the sha256 that is published, or, where none is, to that of the first copy taken on this machine.
+it is held to the hash that is published, and, where that is no sha256, to that of the first copy taken on this machine.
 """
 
 import hashlib
@@ -31,6 +31,10 @@ from kcolor.errors import DataError
 INCEPTION_MEMBER = "classify_image_graph_def.pb"
 # A tensor that the safetensors file of a VGG has.
 VGG_MEMBER = "features.0.weight"
+# Layers that Keras' file of a VGG-16 with its classes has, the first and the last.
+KERAS_VGG_MEMBERS = ("block1_conv1", "predictions")
+# What every HDF5 file begins with.
+_HDF5 = b"\x89HDF\r\n\x1a\n"
 
 TIMEOUT = 30.0  # seconds that a server may say nothing
 BLOCK = 1 << 18
@@ -44,13 +48,15 @@ class Weights:
 
     Args:
         name: What it is called here.
-        file: The name it is kept under. An ending ``.tgz`` or ``.safetensors`` also says how it is made up.
+        file: The name it is kept under. An ending ``.tgz``, ``.safetensors`` or ``.h5`` also says how it is made up.
         url: Where it is published.
         bytes: Its size, if that is known.
         sha256: Its hash in hexadecimal digits, if one is published.
         licence: SPDX identifier of the licence it is under.
         about: What it is, in a line.
         needed_for: What is done with it.
+        md5: Its MD5, if that is the hash that is published. It tells a damaged file; for one that was made to deceive
+            there is the sha256 of the first copy.
     """
 
     name: str
@@ -61,6 +67,7 @@ class Weights:
     licence: str
     about: str
     needed_for: str
+    md5: str | None = None
 
 
 CATALOGUE = {
@@ -86,6 +93,18 @@ CATALOGUE = {
             licence="BSD-3-Clause",
             about="VGG16 with torchvision's weights, the trunk of LPIPS; about 553 MB",
             needed_for="LPIPS",
+        ),
+        Weights(
+            name="vgg16-imagenet",
+            file="vgg16_weights_tf_dim_ordering_tf_kernels.h5",
+            url="https://storage.googleapis.com/tensorflow/keras-applications/vgg16/"
+            "vgg16_weights_tf_dim_ordering_tf_kernels.h5",
+            bytes=None,
+            sha256=None,
+            licence="CC-BY-4.0",
+            about="VGG-16 with ImageNet's 1000 classes, by its authors, as keras.applications has it; about 553 MB",
+            needed_for="the recipe chromagan, and any with classification.target = teacher",
+            md5="64373286793e3c8b2b4e3219cbf3544b",
         ),
     )
 }
@@ -162,9 +181,13 @@ def sha256_of(path: Path) -> str:
     Raises:
         DataError: It cannot be read.
     """
+    return _digest(path, "sha256")
+
+
+def _digest(path: Path, kind: str) -> str:
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            return hashlib.file_digest(file, kind).hexdigest()
     except OSError as error:
         raise _unreadable(path, error) from error
 
@@ -332,6 +355,11 @@ def _verify(weights: Weights, path: Path, file: Path, source: str) -> tuple[str,
     _verify_size(weights, _size(file), source)
     record = _read_record(path)
     found = sha256_of(file)
+    if weights.md5 and (md5 := _digest(file, "md5")) != weights.md5:
+        raise _MismatchError(
+            f"{source}: not {weights.file} as published, or damaged: its MD5 is {md5}, not {weights.md5}; "
+            f"fetch it again, {OFF_LINE}"
+        )
     if weights.sha256:
         if found != weights.sha256:
             raise _MismatchError(
@@ -347,6 +375,8 @@ def _verify(weights: Weights, path: Path, file: Path, source: str) -> tuple[str,
             )
         return found, None
     _verify_structure(weights, file, source, _structure(file))
+    if weights.md5:
+        return found, None
     note = f"no hash of {weights.file} is published; {found} of this first copy is recorded, to hold later ones to it"
     return found, note
 
@@ -360,14 +390,18 @@ def _verify_size(weights: Weights, size: int, source: str) -> None:
 
 
 def _verify_structure(weights: Weights, file: Path, source: str, made_up: str | None) -> None:
-    kinds = {".tgz": f"a .tgz with {INCEPTION_MEMBER} in it", ".safetensors": f"a safetensors file with {VGG_MEMBER}"}
+    kinds = {
+        ".tgz": f"a .tgz with {INCEPTION_MEMBER} in it",
+        ".safetensors": f"a safetensors file with {VGG_MEMBER}",
+        ".h5": f"an HDF5 file with the layers from {' to '.join(KERAS_VGG_MEMBERS)}",
+    }
     wanted = Path(weights.file).suffix
     if wanted in kinds and wanted != made_up:
         raise _MismatchError(f"{source}: not {weights.file}, which is {kinds[wanted]}; give it that file, as published")
 
 
 def _structure(file: Path) -> str | None:
-    """How a file is made up, whatever it is called: ``.tgz``, ``.safetensors``, or None for anything else.
+    """How a file is made up, whatever it is called: ``.tgz``, ``.safetensors``, ``.h5``, or None for other things.
 
     An archive is read to its end, so that one that is cut off is not taken for a whole one.
 
@@ -379,6 +413,8 @@ def _structure(file: Path) -> str | None:
             start = opened.read(8)
             length = int.from_bytes(start, "little")
             header = opened.read(length) if len(start) == 8 and length <= LONGEST_HEADER else b""
+        if start == _HDF5:
+            return ".h5" if _has_layers(file) else None
         if header[:1] == b"{" and VGG_MEMBER in json.loads(header):
             return ".safetensors"
     except OSError as error:
@@ -390,6 +426,16 @@ def _structure(file: Path) -> str | None:
         if INCEPTION_MEMBER in [Path(name).name for name in archive.getnames()]:
             return ".tgz"
     return None
+
+
+def _has_layers(file: Path) -> bool:
+    import h5py  # here, as what only lists these files has no need of it
+
+    try:
+        with h5py.File(file) as opened:
+            return set(KERAS_VGG_MEMBERS) <= set(opened)
+    except OSError:  # cut off
+        return False
 
 
 @contextmanager

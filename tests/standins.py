@@ -1,17 +1,21 @@
-"""Networks made up and laid out as the published ones that LPIPS and FID need: small, or of random numbers."""
+"""Networks made up and laid out as the published ones that metrics and recipes need: small, or of random numbers."""
 
+import hashlib
 import io
 import tarfile
+from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
 from safetensors.numpy import save_file
 
-from kcolor import metrics, trunks
-from kcolor.weights import CATALOGUE
+from kcolor import metrics, trunks, weights
+from kcolor.weights import CATALOGUE, Weights
 
 tf1 = tf.compat.v1
 GENERATOR = np.random.default_rng(0)
@@ -91,3 +95,35 @@ def narrow(patch: pytest.MonkeyPatch) -> None:
     """Measure FID by features of few numbers: with 2048 of them, each distance takes many seconds."""
     patch.setattr(trunks, "FEATURES", FEATURES)
     patch.setattr(metrics, "FrechetDistance", partial(metrics.FrechetDistance, FEATURES))
+
+
+def keras_vgg16(path: Path, width: int = 2, seen: int = 32) -> Path:
+    """Keras' file of a VGG-16 with ImageNet's 1000 classes, narrow, of random numbers, for pictures of `seen`."""
+    draw = np.random.default_rng(5)
+    channels = [width * count // 64 for count in FILTERS]
+    shapes = {}
+    names = [f"block{block}_conv{i + 1}" for block, count in enumerate((2, 2, 3, 3, 3), 1) for i in range(count)]
+    for name, before, count in zip(names, (3, *channels), channels, strict=False):
+        shapes[name] = (3, 3, before, count)
+    units = (8 * width * (seen // 32) ** 2, 32, 32, 1000)
+    shapes |= dict(zip(("fc1", "fc2", "predictions"), pairwise(units), strict=True))
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [b"input_1", *(name.encode() for name in shapes)]
+        file.create_group("input_1").attrs["weight_names"] = np.array([], "S1")
+        for name, shape in shapes.items():
+            group = file.create_group(name)
+            group.attrs["weight_names"] = [f"{name}_W_1:0".encode(), f"{name}_b_1:0".encode()]
+            # As large as lets a picture come through all of them about as strong as it was.
+            spread = np.sqrt(2 / np.prod(shape[:-1]))
+            group[f"{name}_W_1:0"] = draw.normal(0, spread, shape).astype("float32")
+            group[f"{name}_b_1:0"] = draw.normal(0, 0.1, shape[-1]).astype("float32")
+    return path
+
+
+def classifier(width: int = 2, seen: int = 32) -> Weights:
+    """Lay that file in its place; the catalogue's entry of it as it would be if the stand-in were what is published."""
+    entry = CATALOGUE["vgg16-imagenet"]
+    path = weights.path_of(entry)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    keras_vgg16(path, width, seen)
+    return replace(entry, md5=hashlib.md5(path.read_bytes()).hexdigest())

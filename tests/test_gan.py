@@ -296,16 +296,64 @@ def test_accuracy_and_cross_entropy_of_the_class_branch():
     assert metrics["classification"] == pytest.approx(expected, rel=1e-5)
 
 
+def by_brightness(l):
+    """A teacher: the probabilities of `CLASSES` classes, of which a brighter picture is more probably a later one."""
+    return tf.nn.softmax(5.0 * tf.reduce_mean(l, axis=[1, 2]) * tf.range(float(CLASSES)))
+
+
+def test_accuracy_and_divergence_with_a_teacher():
+    """It agrees with the teacher or not, whatever the labels are."""
+    model = make(classes=CLASSES, teacher=by_brightness)
+    rgb, labels = photos(5, 64)
+    lightness = color.split(rgb)[0]
+    logits, target = model.generator(lightness)["logits"], by_brightness(lightness)
+    data = tf.data.Dataset.from_tensor_slices((rgb, labels - 1)).batch(4)  # no photo needs a class
+    metrics = model.evaluate(data, verbose=0, return_dict=True)
+    agreed = np.argmax(logits, axis=-1) == np.argmax(target, axis=-1)
+    assert metrics["accuracy"] == pytest.approx(agreed.mean())
+    expected = np.mean(keras.losses.kl_divergence(target, tf.nn.softmax(logits)))
+    assert metrics["classification"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_teacher_sees_each_batch_once_and_as_it_was():
+    seen = []
+
+    def teacher(l):
+        seen.append(np.asarray(l))
+        return by_brightness(l)
+
+    model = make(classes=CLASSES, teacher=teacher, critic_steps=2, tone=0.5, grain=5.0, seed=1)
+    data = photos(2, 64)
+    for _ in range(4):
+        model.learn(*data, turn=int(model.critic_optimizer.iterations) % 2 == 1)
+    assert len(seen) == 2
+    np.testing.assert_array_equal(seen[0], color.split(data[0])[0])
+
+
+def test_a_teacher_is_no_part_of_the_gan(tmp_path):
+    taught = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(CLASSES, "softmax")])
+    taught.build((None, 64, 64, 1))
+    model = make(classes=CLASSES, teacher=lambda l: taught(l, training=False))
+    before = values(taught.variables)
+    model.train_step(photos(2, 64))
+    assert same(before, values(taught.variables))
+    assert len(model.variables) == len(make(classes=CLASSES).variables)
+    model.save(tmp_path / "gan.keras")
+    again = keras.models.load_model(tmp_path / "gan.keras")
+    assert again.teacher is None
+    again.teacher = model.teacher
+    assert float(again.train_step(photos(2, 64))["classification"]) > 0
+
+
 @pytest.mark.parametrize(
-    ("objective", "classes"),
-    [("cgan", 0), ("wgan-gp", CLASSES), ("wgan-clip", 0)],
-    ids=["cgan", "wgan-gp", "wgan-clip"],
+    ("objective", "classes", "teacher"),
+    [("cgan", 0, None), ("wgan-gp", CLASSES, None), ("wgan-gp", CLASSES, by_brightness), ("wgan-clip", 0, None)],
+    ids=["cgan", "wgan-gp", "wgan-gp with a teacher", "wgan-clip"],
 )
-def test_generator_learns_by_the_gradient_of_its_loss(objective, classes):
+def test_generator_learns_by_the_gradient_of_its_loss(objective, classes, teacher):
     optimizers = (keras.optimizers.SGD(1.0), keras.optimizers.SGD(0.01))
-    model = make(
-        objective, classes=classes, optimizers=optimizers, classification_weight=0.5, reconstruction_weight=2.0
-    )
+    weights = {"classification_weight": 0.5, "reconstruction_weight": 2.0}
+    model = make(objective, classes=classes, optimizers=optimizers, teacher=teacher, **weights)
     generator, critic = model.generator, model.critic
     rgb, labels = photos(2, 64 if classes else 16)
     before = values(generator.trainable_variables)
@@ -321,7 +369,10 @@ def test_generator_learns_by_the_gradient_of_its_loss(objective, classes):
         scores = critic([lightness, outputs["ab"]], training=True)
         adversarial = tf.reduce_mean(tf.nn.softplus(-scores)) if objective == "cgan" else -tf.reduce_mean(scores)
         loss = adversarial + 2 * tf.reduce_mean(tf.abs(ab - outputs["ab"]))
-        if classes:
+        if teacher:
+            probable = tf.nn.softmax(outputs["logits"])
+            loss += 0.5 * tf.reduce_mean(keras.losses.kl_divergence(teacher(lightness), probable))
+        elif classes:
             loss += 0.5 * tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(labels, outputs["logits"], True))
     gradients = tape.gradient(loss, generator.trainable_variables)
     assert tf.linalg.global_norm(gradients) > 0.1

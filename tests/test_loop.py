@@ -13,10 +13,10 @@ import tensorflow as tf
 from kcolor import build, loop, recipe
 from kcolor.team import Team
 
-# What gan has, gan-class has.
-RECIPES = ["gan-class", "wgan"]
+# What gan has, gan-class has; chromagan has a teacher.
+RECIPES = ["gan-class", "wgan", "chromagan"]
 
-pytestmark = pytest.mark.timeout(600)  # four trainings in one fixture
+pytestmark = pytest.mark.timeout(600)  # six trainings in one fixture
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 import pytest
+import scipy.special
+import scipy.stats
 import tensorflow as tf
 
 from kcolor import losses
@@ -153,6 +155,28 @@ def test_classification_by_hand():
     logits = tf.constant([[0.0, math.log(3)], [0.0, math.log(3)]])
     by_hand = -(math.log(0.25) + math.log(0.75)) / 2
     assert value(losses.classification(tf.constant([0, 1]), logits)) == by_hand
+
+
+def test_kl_divergence_as_scipy_has_it():
+    draw = np.random.default_rng(0)
+    target = draw.dirichlet(np.full(7, 0.3), 4).astype("float32")
+    target[0] = np.eye(7)[2]  # 0 log 0 is 0
+    logits = draw.normal(0, 3, (4, 7)).astype("float32")
+    expected = scipy.stats.entropy(target, scipy.special.softmax(logits, axis=-1), axis=-1).mean()
+    assert value(losses.kl_divergence(tf.constant(target), tf.constant(logits))) == pytest.approx(expected, rel=1e-5)
+    own = tf.nn.softmax(tf.constant(logits))
+    assert value(losses.kl_divergence(own, tf.constant(logits))) == pytest.approx(0, abs=1e-6)
+    # Of a sure teacher it is the cross-entropy.
+    assert value(losses.kl_divergence(tf.one_hot([3], 7), tf.zeros((1, 7)))) == math.log(7)
+
+
+def test_kl_divergence_teaches_the_student_alone():
+    target, logits = tf.Variable([[0.25, 0.75]]), tf.Variable([[0.0, 0.0]])
+    with tf.GradientTape() as tape:
+        loss = losses.kl_divergence(target, logits)
+    slopes = tape.gradient(loss, [target, logits])
+    assert slopes[0] is None
+    np.testing.assert_allclose(slopes[1], [[0.25, -0.25]], atol=1e-6)  # softmax - target
 
 
 def test_bfloat16_scores_give_float32_losses():

@@ -3,6 +3,7 @@
 import tomllib
 
 import pytest
+import tomli_w
 from pydantic import ValidationError
 
 from kcolor import recipe
@@ -56,7 +57,7 @@ def error(*changes, path=None):
 
 
 def test_bundled_recipes_are_these():
-    assert set(BUNDLED) == {"gan", "gan-class", "wgan", "wgan-clip", "quickstart", "small"}
+    assert set(BUNDLED) == {"gan", "gan-class", "wgan", "wgan-clip", "quickstart", "small", "chromagan"}
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -73,6 +74,20 @@ def test_bundled_recipe_has_the_published_values(name):
     assert (network.width, network.depth, network.max_width, network.dropout) == (64, 8, 512, 0.5)
     assert (network.critic_width, network.critic_strided) == (64, 3)
     assert network.critic_batchnorm is critic_batchnorm
+
+
+def test_the_chromagan_recipe_has_the_values_of_the_paper():
+    made = recipe.load(BUNDLED["chromagan"])
+    assert (made.data.size, made.data.flip, made.train.batch_size, made.train.epochs) == (224, 0.0, 10, 5)
+    assert (made.network.kind, made.network.width, made.network.backbone_weights) == ("chromagan", 64, "imagenet")
+    assert not made.network.critic_batchnorm
+    assert made.objective.model_dump() == {"kind": "wgan-gp", "weight": 0.1, "penalty": 10.0, "critic_steps": 1}
+    assert made.reconstruction.model_dump() == {"kind": "l2", "weight": 1.0}
+    assert made.classification.model_dump() == {"weight": 0.003, "target": "teacher"}
+    assert made.optimizer.model_dump().items() >= {"learning_rate": 2e-5, "beta1": 0.5, "beta2": 0.999}.items()
+    way_out = ["network.backbone_weights=none", "classification.target=labels"]
+    assert all(f"--set {change}" in BUNDLED["chromagan"].read_text() for change in way_out)
+    assert recipe.load(BUNDLED["chromagan"], way_out).classification.target == "labels"
 
 
 def test_the_small_recipe_is_of_a_model_that_can_travel_in_the_package():
@@ -184,6 +199,24 @@ def test_a_new_kind_starts_from_its_own_defaults_and_keeps_what_is_set_beside(or
     assert optimizer == {"kind": "rmsprop", "learning_rate": 5e-5, "final_learning_rate": 0.0, "rho": 0.9}
 
 
+def test_a_network_of_another_kind_starts_from_its_own_defaults(written):
+    made = recipe.load(BUNDLED["gan"], ["network.critic_width=32", "network.kind=chromagan"])
+    network = {"kind": "chromagan", "width": 64, "backbone_weights": "imagenet", "critic_width": 32}
+    assert made.network.model_dump() == {**network, "critic_strided": 3, "critic_batchnorm": True}
+    back = recipe.load(written(made.dump()), ["network.kind=unet", "network.critic_width=32"])
+    assert back.network == recipe.load(BUNDLED["gan"], ["network.critic_width=32"]).network
+
+
+def test_a_recipe_of_before_there_were_kinds_of_networks_is_the_same(written):
+    """As runs have it that were begun then: to resume them, nothing is to differ."""
+    tree = tomllib.loads(recipe.load(BUNDLED["gan-class"]).dump())
+    assert tree["network"].pop("kind") == "unet"
+    assert tree["classification"].pop("target") == "labels"
+    made = recipe.load(written(tomli_w.dumps(tree)))
+    assert made == recipe.load(BUNDLED["gan-class"])
+    assert recipe.differences(made, recipe.load(BUNDLED["gan-class"])) == []
+
+
 def test_the_same_kind_again_keeps_the_table(written):
     path = written('[objective]\nkind = "cgan"\nweight = 0.5\n')
     assert recipe.load(path, ["objective.kind=cgan"]).objective.weight == 0.5
@@ -250,6 +283,19 @@ def test_differences_name_keys_and_both_values():
         ("[data]\nsize = 100\n", ["data.size:", "100", "multiple", "256", "network.depth = 8"]),
         ("[classification]\nweight = 1.0\n[data]\nsize = 8192\n", ["data.size:", "4096"]),
         ("[network]\ndepth = 3\n[classification]\nweight = 1.0\n", ["classification.weight:", "depth >= 4"]),
+        ('[network]\nkind = "chroma"\n', ["network.kind:", '"chroma"', "unet, chromagan", "did you mean chromagan?"]),
+        ('[network]\nkind = "chromagan"\ndepth = 8\n', ["network.depth:", "no such key", "width, backbone_weights"]),
+        ('[network]\nbackbone_weights = "none"\n', ["network.backbone_weights:", "no such key", "max_width"]),
+        (
+            '[network]\nkind = "chromagan"\nbackbone_weights = "vgg"\n',
+            ["network.backbone_weights:", "'imagenet' or 'none'", '"vgg"'],
+        ),
+        ('[network]\nkind = "chromagan"\nwidth = 32\n', ["network.backbone_weights:", "width = 64, not 32", "none"]),
+        (
+            '[data]\nsize = 240\n[network]\nkind = "chromagan"\n',
+            ["data.size: 240 is no multiple of 32", "network.kind = chromagan"],
+        ),
+        ('[classification]\ntarget = "teacher"\n', ["classification.target:", "classification.weight is 0"]),
         ('[objective]\nkind = "wgan-gp"\n', ["network.critic_batchnorm:", "false", "wgan-gp"]),
     ],
 )

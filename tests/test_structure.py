@@ -41,7 +41,7 @@ ORDER = [
     ["data.reading", "data.shards"],
     ["data.prepare", "data.sharding"],
     ["evaluation", "given", "join", "losses", "networks"],
-    ["signatures"],
+    ["chromagan", "signatures"],
     ["metrics.base"],
     ["metrics.colourfulness", "metrics.delta_e", "metrics.fid", "metrics.lpips", "metrics.psnr", "metrics.ssim"],
     ["metrics"],

@@ -1,10 +1,15 @@
+from pathlib import Path
+
+import h5py
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from safetensors.numpy import save_file
-from standins import CONVOLUTIONS, KERNEL, MOMENTS, pack, stand_in, vgg16_tensors
+from standins import CONVOLUTIONS, KERNEL, MOMENTS, keras_vgg16, pack, stand_in, vgg16_tensors
 
 from kcolor import trunks
+from kcolor.chromagan import chromagan
 from kcolor.errors import DataError
 
 tf1 = tf.compat.v1
@@ -215,3 +220,85 @@ def test_safetensors_that_are_damaged_are_refused(tmp_path):
     path.unlink()
     with pytest.raises(DataError, match="No such file"):
         trunks.vgg16(path)
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory) -> Path:
+    return keras_vgg16(tmp_path_factory.mktemp("keras") / "vgg16.h5", seen=64)
+
+
+def test_the_teacher_is_vgg16_by_hand(classifier):
+    """With nothing of the layers that it is made of; its picture is prepared as Keras says."""
+    l = np.random.default_rng(4).uniform(-1, 1, (2, 64, 64, 1)).astype("float32")
+    x = keras.applications.vgg16.preprocess_input(np.repeat(127.5 * (l + 1), 3, axis=-1))
+    with h5py.File(classifier) as file:
+
+        def weights(name):
+            return file[name][f"{name}_W_1:0"][()], file[name][f"{name}_b_1:0"][()]
+
+        for block, count in enumerate((2, 2, 3, 3, 3), 1):
+            for i in range(count):
+                kernel, bias = weights(f"block{block}_conv{i + 1}")
+                x = tf.nn.relu(tf.nn.conv2d(x, kernel, 1, "SAME") + bias)
+            x = tf.nn.max_pool2d(x, 2, 2, "VALID")
+        x = tf.reshape(x, (2, -1))
+        for name in ("fc1", "fc2", "predictions"):
+            kernel, bias = weights(name)
+            x = x @ kernel + bias
+            x = x if name == "predictions" else tf.nn.relu(x)
+    expected = tf.nn.softmax(x)
+    found = trunks.vgg16_teacher(classifier, 64)(l)
+    assert found.shape == (2, 1000)
+    assert found.numpy().std() > 1e-4  # and not the same of all classes
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-7)
+
+
+def test_the_teacher_is_shown_pictures_at_its_own_size(classifier):
+    l = tf.image.resize(np.random.default_rng(4).uniform(-1, 1, (2, 9, 9, 1)), (96, 96), "bicubic")
+    expected = trunks.vgg16_teacher(classifier, 64)(tf.image.resize(l, (64, 64), antialias=True))
+    np.testing.assert_allclose(trunks.vgg16_teacher(classifier, 96)(l), expected, rtol=1e-3, atol=1e-7)
+    half = trunks.vgg16_teacher(classifier, 96, "mixed_bfloat16")(l)
+    assert half.dtype == tf.float32
+    np.testing.assert_allclose(tf.reduce_sum(half, axis=-1), 1.0, rtol=1e-4)
+
+
+def test_weights_go_to_the_layers_of_their_names(tmp_path):
+    path = keras_vgg16(tmp_path / "a.h5", width=4)
+    network = chromagan(3, 32, width=4)
+    before = network.get_layer("global_0_conv").get_weights()
+    trunks.give_weights(network, trunks.vgg16_layers(path), path)
+    with h5py.File(path) as file:
+        for name in ("block1_conv1", "block4_conv3"):
+            np.testing.assert_array_equal(network.get_layer(name).kernel, file[name][f"{name}_W_1:0"])
+            np.testing.assert_array_equal(network.get_layer(name).bias, file[name][f"{name}_b_1:0"])
+    np.testing.assert_array_equal(network.get_layer("global_0_conv").get_weights()[0], before[0])
+    with pytest.raises(DataError, match=r"a\.h5: not Keras' VGG-16, or damaged: block1_conv1 has weights of"):
+        trunks.give_weights(chromagan(3, 32, width=8), trunks.vgg16_layers(path), path)
+
+
+def test_files_of_another_classifier_are_refused(tmp_path):
+    path = keras_vgg16(tmp_path / "a.h5")
+    whole = path.read_bytes()
+
+    def refusal() -> str:
+        with pytest.raises(DataError, match="not Keras' VGG-16, or damaged: ") as refused:
+            trunks.vgg16_teacher(path, 32)
+        assert "\n" not in str(refused.value)
+        return str(refused.value)
+
+    for content in (whole[:-5000], b"<html>", b""):
+        path.write_bytes(content)
+        refusal()
+    path.write_bytes(whole)
+    with h5py.File(path, "a") as file:
+        del file["fc2"]
+    assert "no kernel and bias of fc2" in refusal()
+    path.write_bytes(whole)
+    with h5py.File(path, "a") as file:
+        for name in ("predictions_W_1:0", "predictions_b_1:0"):
+            values = file["predictions"][name][..., :10]
+            del file["predictions"][name]
+            file["predictions"][name] = values
+    assert "10 classes apart, not 1000" in refusal()
+    path.unlink()
+    assert "No such file" in refusal()

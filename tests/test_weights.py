@@ -1,4 +1,5 @@
 import hashlib
+import inspect
 import io
 import json
 import os
@@ -14,10 +15,14 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import h5py
 import pytest
 from filelock import FileLock
+from keras.src.applications import vgg16
+from standins import keras_vgg16
 
 from kcolor import weights
+from kcolor.cli.weights import WEIGHTS
 from kcolor.errors import DataError
 from kcolor.weights import CATALOGUE, Weights
 
@@ -143,15 +148,28 @@ def safetensors(path: Path, name="features.0.weight") -> Path:
     return path
 
 
+def without_classes(path: Path) -> Path:
+    with h5py.File(keras_vgg16(path), "a") as file:
+        del file["predictions"]
+    return path
+
+
 def test_the_catalogue():
-    assert list(CATALOGUE) == ["inception", "vgg16"]
+    assert list(CATALOGUE) == WEIGHTS == ["inception", "vgg16", "vgg16-imagenet"]
     for name, entry in CATALOGUE.items():
         assert entry.name == name
         assert entry.url.startswith("http")
         assert entry.sha256 is None or re.fullmatch("[0-9a-f]{64}", entry.sha256)
+        assert entry.md5 is None or re.fullmatch("[0-9a-f]{32}", entry.md5)
         assert weights.path_of(entry) == weights.folder() / entry.file
         assert weights.status(entry) == "absent"
         assert weights.find(entry) is None
+
+
+def test_the_classifier_is_the_one_that_keras_takes():
+    entry = CATALOGUE["vgg16-imagenet"]
+    assert entry.url == vgg16.WEIGHTS_PATH
+    assert entry.md5 in inspect.getsource(vgg16.VGG16)
 
 
 def test_where_the_files_are(cache):
@@ -338,7 +356,7 @@ def test_halves_of_two_files_are_not_kept(server, entry, tmp_path):
     """A server that gives a changed file the old tag."""
     cut_short(server, entry, tmp_path)
     server.content = CONTENT[::-1]
-    with pytest.raises(DataError, match="its sha256 is"):
+    with pytest.raises(DataError, match=r"its sha256 is"):
         weights.fetch(entry, tmp_path)
     assert names(tmp_path) == set()
 
@@ -368,7 +386,7 @@ def test_no_length_at_all(server, entry, unhashed, tmp_path):
     server.cut = HALF
     with pytest.raises(DataError, match=f"{HALF} of {len(CONTENT)} bytes are here"):
         weights.fetch(unhashed, tmp_path / "b")
-    with pytest.raises(DataError, match="its sha256 is"):
+    with pytest.raises(DataError, match=r"its sha256 is"):
         weights.fetch(replace(entry, bytes=None), tmp_path / "c")
 
 
@@ -547,35 +565,44 @@ def test_what_a_file_is_shows_in_it(tmp_path, monkeypatch):
     assert "first copy" in taken.note
     taken = weights.add(tensors)
     assert (taken.weights.name, taken.note) == ("vgg16", None)
+    layers = keras_vgg16(tmp_path / "c")
+    md5 = hashlib.md5(layers.read_bytes()).hexdigest()
+    monkeypatch.setitem(CATALOGUE, "vgg16-imagenet", replace(CATALOGUE["vgg16-imagenet"], md5=md5))
+    taken = weights.add(layers)
+    assert (taken.weights.name, taken.note) == ("vgg16-imagenet", None)
     assert all(weights.status(entry) == "here" for entry in CATALOGUE.values())
 
 
 def test_the_wrong_file_is_refused_by_what_is_in_it(tmp_path):
     tgz, tensors = archive(tmp_path / "a.tgz"), safetensors(tmp_path / "b.safetensors")
+    layers = keras_vgg16(tmp_path / "c.h5")
     others = [
         archive(tmp_path / "inception-2015-12-05.tgz", "model.ckpt"),
         safetensors(tmp_path / "vgg16.tv_in1k.safetensors", "conv1.weight"),
+        without_classes(tmp_path / "vgg16_weights_tf_dim_ordering_tf_kernels.h5"),
         tmp_path / "page.html",
         tmp_path / "empty",
         tmp_path / "cut.tgz",
         tmp_path / "cut.safetensors",
+        tmp_path / "cut.h5",
     ]
-    for path, content in zip(
-        others[2:], (b"<html>" * 99, b"", tgz.read_bytes()[:-300], tensors.read_bytes()[:20]), strict=True
-    ):
+    whole = (tgz.read_bytes()[:-300], tensors.read_bytes()[:20], layers.read_bytes()[:-300])
+    for path, content in zip(others[3:], (b"<html>" * 99, b"", *whole), strict=True):
         path.write_bytes(content)
     for path in others:
         with pytest.raises(DataError, match=f"{path}: none of the files that kcolor needs"):
             weights.add(path)
         for entry in CATALOGUE.values():
-            with pytest.raises(DataError, match=f"{path}: not {entry.file}, which is a"):
+            with pytest.raises(DataError, match=f"{path}: not {entry.file}, which is an? "):
                 weights.add(path, entry)
     # Of the right kind, and yet another one.
     with pytest.raises(DataError, match=r"a.tgz: \d+ bytes, while .* has 88931400"):
         weights.add(tgz)
     with pytest.raises(DataError, match=r"b.safetensors: not vgg16.* as published.*its sha256 is"):
         weights.add(tensors)
-    assert not list(weights.folder().glob("*[sz]"))
+    with pytest.raises(DataError, match=r"c.h5: not vgg16_weights.* as published.*its MD5 is \w+, not 64373286"):
+        weights.add(layers)
+    assert not list(weights.folder().glob("*[sz5]"))
 
 
 def test_a_page_in_place_of_the_file_is_not_recorded(server, entry, tmp_path):
@@ -587,3 +614,20 @@ def test_a_page_in_place_of_the_file_is_not_recorded(server, entry, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} <= {"thing.tgz.lock"}
     server.content = archive(tmp_path / "whole").read_bytes()
     assert "first copy" in weights.fetch(entry, tmp_path).note
+
+
+def test_a_file_with_an_md5_is_held_to_that_and_to_the_first_copy(server, entry, tmp_path):
+    entry = replace(entry, sha256=None, md5=hashlib.md5(CONTENT).hexdigest())
+    taken = weights.fetch(entry, tmp_path)
+    assert taken.note is None
+    assert json.loads((tmp_path / "thing.bin.json").read_text())["sha256"] == SHA256
+    taken.path.write_bytes(CONTENT[:-1] + b"!")
+    assert weights.status(entry, tmp_path) == "damaged"
+    # One of that MD5 and another sha256 is as good as nothing that one can have here; the record stands for it.
+    record = tmp_path / "thing.bin.json"
+    record.write_text(record.read_text().replace(SHA256, "0" * 64))
+    with pytest.raises(DataError, match=r"its sha256 is .* that of the first thing\.bin taken here was 000"):
+        weights.fetch(entry, tmp_path)
+    server.content = CONTENT[:-1] + b"?"
+    with pytest.raises(DataError, match=r"not thing\.bin as published, or damaged: its MD5 is"):
+        weights.fetch(entry, tmp_path / "other")

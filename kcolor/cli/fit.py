@@ -94,6 +94,7 @@ def fit(
             _dry_run(chosen, origin)
             return
         path = output or run.next_path(file.stem)
+        _check_weights(chosen, origin)
         if path.exists() and not follows:
             run.claim(path)  # before a survey that may take hours
         manifest = prepared(chosen.data, chosen.seed)
@@ -115,6 +116,14 @@ def _resume(
     _tell_of_run(path, follows)
 
 
+def _check_weights(chosen: "Recipe", origin: Path | None) -> None:
+    """Before a survey that may take hours: what the recipe begins with has to be here."""
+    if chosen.network.kind == "chromagan" or chosen.classification.target == "teacher":
+        with quiet_import():
+            from kcolor import build
+        build.imagenet(chosen, begins=origin is None)
+
+
 def _dry_run(chosen: "Recipe", origin: Path | None) -> None:
     """Print the resolved recipe, the parameter counts and the steps."""
     click.echo(chosen.dump())
@@ -131,8 +140,11 @@ def _dry_run(chosen: "Recipe", origin: Path | None) -> None:
     for name, network in (("generator", generator), ("critic", critic)):
         count = sum(variable.shape.num_elements() for variable in network.trainable_variables)
         click.echo(f"{name}: {count:,} trainable parameters")
+    build.imagenet(chosen, begins=origin is None)
     if manifest is None:
-        click.echo("no photos named (--data DIR): counted with 205 classes, as Places205 has; the steps are unknown")
+        taught = chosen.classification.target == "teacher"
+        counted = "" if taught else "counted with 205 classes, as Places205 has; "
+        click.echo(f"no photos named (--data DIR): {counted}the steps are unknown")
         return
     tell_of(manifest)
     check_splits(manifest)

@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from kcolor.weights import Taken
 
 # As in kcolor.weights.
-WEIGHTS = ["inception", "vgg16"]
+WEIGHTS = ["inception", "vgg16", "vgg16-imagenet"]
 
 
 @click.group(invoke_without_command=True)
 @click.pass_context
 def weights(context: click.Context) -> None:
-    """List the networks that LPIPS and FID need: their source, licence and hash, and whether they are here.
+    """List the networks that LPIPS, FID and some recipes need: source, licence and hash, and whether they are here.
 
     They are in no package. `kcolor weights fetch` gets them; on a machine that is off line, `kcolor weights add FILE`
     takes files that were fetched elsewhere.
@@ -27,7 +27,8 @@ def weights(context: click.Context) -> None:
     from kcolor import weights as verb
 
     for name, entry in verb.CATALOGUE.items():
-        sha256 = entry.sha256 or "none published; that of the first copy is recorded, and later ones are held to it"
+        first = "that of the first copy is recorded, and later ones are held to it"
+        sha256 = entry.sha256 or f"none published{f', but the MD5 {entry.md5}' if entry.md5 else ''}; {first}"
         click.echo(f"{name}: {verb.status(entry)}")
         for word, value in (
             ("for", entry.needed_for),
@@ -41,7 +42,7 @@ def weights(context: click.Context) -> None:
 
 
 @weights.command()
-@click.argument("names", metavar="[inception] [vgg16]", nargs=-1, type=click.Choice(WEIGHTS))
+@click.argument("names", metavar="[inception] [vgg16] [vgg16-imagenet]", nargs=-1, type=click.Choice(WEIGHTS))
 @click.option("--url", help="Another place to fetch the one that is named from; what comes must have the same hash.")
 def fetch(names: tuple[str, ...], url: str | None) -> None:
     """Download what is not here yet, going on where an interrupted download stopped."""
