@@ -15,10 +15,19 @@ from kcolor.metrics.base import pair
 from kcolor.metrics.delta_e import PERCENTILE
 from kcolor.metrics.psnr import NEAR_GREY_CHROMA
 from kcolor.protocols import Protocol
-from kcolor.regions import OF_REGIONS, Region
+from kcolor.regions import Region
 
 MODEL = "model"
 TOP = (1, 5)
+
+# What rows say of regions, by the names that it has of pictures.
+_WITHIN = (
+    "squared_error",
+    "delta_e_2000",
+    f"delta_e_2000_p{PERCENTILE}",
+    "colourfulness_truth",
+    "colourfulness_prediction",
+)
 
 
 class Judge:
@@ -263,14 +272,13 @@ def _of_each(protocol: Protocol, truth: tf.Tensor, made: tf.Tensor) -> dict[str,
 
 
 def _whole(row: Mapping[str, Any], pixels: int) -> dict[str, Any]:
-    """What a row says of its picture, as it is said of a region."""
-    of_regions = {"colourfulness_truth", "squared_error", *(key for key in OF_REGIONS if key != "psnr")}
-    answers = {name: value for name, value in row.items() if isinstance(value, dict)}
-    return {
-        "pixels": pixels,
-        **{key: row[key] for key in row.keys() & of_regions},
-        **{name: {key: each[key] for key in each.keys() & of_regions} for name, each in answers.items()},
-    }
+    """What a row says of its picture, as it is said of a region that is all of it."""
+
+    def alike(of: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: of[key] for key in _WITHIN if key in of}
+
+    answers = {name: alike(value) for name, value in row.items() if isinstance(value, dict)}
+    return {"pixels": pixels, **answers, **alike(row)}
 
 
 def _as_numpy(values: Any) -> Any:
