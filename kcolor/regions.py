@@ -25,8 +25,9 @@ OF_REGIONS = (
     "colourfulness_difference",
 )
 
-# Those that stand in tables, where there is little room.
+# Those that stand in tables where there is little room, and of how many classes.
 MAIN = ("psnr", "delta_e_2000", "colourfulness_ratio")
+MOST = 8
 
 Key = tuple[str, str | None]  # "inside" or "outside", and the class of the boxes; None: of any class
 INSIDE: Key = ("inside", None)
@@ -81,7 +82,73 @@ def regions_of(instances: Sequence[Instance], size: tuple[int, int], shape: tupl
     return [*found, *(Region(("inside", name), counts[name], mask) for name, mask in sorted(masks.items()))]
 
 
-def parts_of(rows: Iterable[Mapping[str, Any]]) -> dict[Key, list[dict[str, Any]]]:
+@dataclass(frozen=True)
+class Part:
+    """What an evaluation says of a region.
+
+    Args:
+        key: Which.
+        photos: How many photos have it.
+        instances: Of how many boxes it is made.
+        share: Of all pixels that were measured.
+        figures: By key, what each answer scored.
+    """
+
+    key: Key
+    photos: int
+    instances: int
+    share: float
+    figures: Mapping[str, Mapping[str, float | None]]
+
+    @property
+    def label(self) -> str:
+        """What it is called on pages."""
+        return label(self.key)
+
+    @property
+    def about(self) -> str:
+        """Of what it is made, in a few words."""
+        boxes = f"{self.instances:,} box{'' if self.instances == 1 else 'es'} in " if self.instances else ""
+        photos = f"{self.photos:,} photo{'' if self.photos == 1 else 's'}"
+        return f"{boxes}{photos}, {100 * self.share:.2g} % of the pixels"
+
+
+def label(key: Key) -> str:
+    """What a region is called on pages."""
+    where, name = key
+    return f"{where}: {name}" if name is not None else f"{where} all boxes"
+
+
+def parts(metrics: Mapping[str, Any]) -> list[Part]:
+    """What ``metrics.json`` says of regions, in its order; nothing where no instances were looked for."""
+    entries = {(each["region"], each["class"]): each for each in metrics.get("regions", ())}
+    pixels = sum(each["pixels"] for key, each in entries.items() if key in (INSIDE, OUTSIDE))
+    return [
+        Part(
+            key,
+            each["photos"],
+            each["instances"],
+            each["pixels"] / pixels,
+            {entry["figure"]: entry for entry in each["figures"]},
+        )
+        for key, each in entries.items()
+    ]
+
+
+def in_short(keys: Iterable[Key]) -> tuple[list[Key], int]:
+    """The regions that are shown where there is little room, and how many classes are left out.
+
+    The inside of all boxes is left out where there is but one class, and everything where nothing was found.
+    """
+    keys = list(keys)
+    classes = [key for key in keys if key[1] is not None]
+    if not classes:
+        return [], 0
+    both = [key for key in keys if key == OUTSIDE or (key == INSIDE and len(classes) > 1)]
+    return both + classes[:MOST], len(classes[MOST:])
+
+
+def by_region(rows: Iterable[Mapping[str, Any]]) -> dict[Key, list[dict[str, Any]]]:
     """What lines of ``per_image.jsonl`` say of each region, one entry a photo that has it, in the lines' order.
 
     Returns:
@@ -93,14 +160,9 @@ def parts_of(rows: Iterable[Mapping[str, Any]]) -> dict[Key, list[dict[str, Any]
             found.setdefault((part["region"], part["class"]), []).append(part)
 
     def place(key: Key) -> tuple[bool, bool, int, str]:
-        return key != INSIDE, key != OUTSIDE, -count(found[key], "instances"), key[1] or ""
+        return key != INSIDE, key != OUTSIDE, -_total(found[key], "instances"), key[1] or ""
 
     return {key: found[key] for key in sorted(found, key=place)}
-
-
-def count(parts: Iterable[Mapping[str, Any]], what: str) -> int:
-    """How many "instances" or "pixels" the parts have together."""
-    return sum(part[what] for part in parts)
 
 
 def pooled(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -110,12 +172,12 @@ def pooled(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         rows: The lines of ``per_image.jsonl``.
 
     Returns:
-        For each region of `parts_of` which it is, how many photos have it, its instances, its pixels, and its figures
+        For each region of `by_region` which it is, how many photos have it, its instances, its pixels, and its figures
         by answer; None for what is not a number.
     """
     found = []
-    for (region, name), parts in parts_of(rows).items():
-        columns = {answer: columns_of(parts, answer) for answer in ANSWERS}
+    for (region, name), some in by_region(rows).items():
+        columns = {answer: columns_of(some, answer) for answer in ANSWERS}
         figures = []
         for key in OF_REGIONS:
             of = FIGURES[key].of
@@ -130,13 +192,17 @@ def pooled(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
             {
                 "region": region,
                 "class": name,
-                "photos": len(parts),
-                "instances": count(parts, "instances"),
-                "pixels": count(parts, "pixels"),
+                "photos": len(some),
+                "instances": _total(some, "instances"),
+                "pixels": _total(some, "pixels"),
                 "figures": figures,
             }
         )
     return found
+
+
+def _total(some: Iterable[Mapping[str, Any]], what: str) -> int:
+    return sum(each[what] for each in some)
 
 
 def _stretched(low: int, high: int, before: int, after: int) -> tuple[int, int]:
