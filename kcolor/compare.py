@@ -15,7 +15,7 @@ from rich.text import Text
 from kcolor.errors import RunError
 from kcolor.evaluation import METRICS, Evaluation, load
 from kcolor.figures import ANSWERS, FIGURES, OF_THE_PHOTOS, Columns, Figure, columns_of
-from kcolor.regions import MAIN, Part, by_region, in_short, parts
+from kcolor.regions import MAIN, MOST, Part, by_region, parts, worth_showing
 from kcolor.run import Run
 
 # Entries of the matrix of counts that is in memory at a time: 16 MB, however many resampled sets there are.
@@ -168,7 +168,7 @@ def table(comparison: Comparison) -> Table:
 def parts_table(comparison: Comparison) -> Table | None:
     """The same of the regions inside and outside of instance boxes, the most frequent classes; None without any."""
     found = {part.first.key: part for part in comparison.parts}
-    shown, more = in_short(found)
+    shown, more = worth_showing(found, MOST)
     if not shown:
         return None
     groups = []

@@ -116,7 +116,7 @@ class Part:
 def label(key: Key) -> str:
     """What a region is called on pages."""
     where, name = key
-    return f"{where}: {name}" if name is not None else f"{where} all boxes"
+    return f"{where}: {name}" if name is not None else {INSIDE: "inside any box", OUTSIDE: "outside every box"}[key]
 
 
 def parts(metrics: Mapping[str, Any]) -> list[Part]:
@@ -135,17 +135,22 @@ def parts(metrics: Mapping[str, Any]) -> list[Part]:
     ]
 
 
-def in_short(keys: Iterable[Key]) -> tuple[list[Key], int]:
-    """The regions that are shown where there is little room, and how many classes are left out.
+def worth_showing(keys: Iterable[Key], most: int | None = None) -> tuple[list[Key], int]:
+    """The regions that tell people something, and how many classes are left out for want of room.
 
-    The inside of all boxes is left out where there is but one class, and everything where nothing was found.
+    Where there is but one class, the inside of its boxes is that of all; where nothing was found, the outside is all.
+
+    Args:
+        keys: All regions, the most frequent classes first.
+        most: So many classes at most; None: all of them.
     """
     keys = list(keys)
     classes = [key for key in keys if key[1] is not None]
     if not classes:
         return [], 0
     both = [key for key in keys if key == OUTSIDE or (key == INSIDE and len(classes) > 1)]
-    return both + classes[:MOST], len(classes[MOST:])
+    shown = classes[:most]
+    return both + shown, len(classes) - len(shown)
 
 
 def by_region(rows: Iterable[Mapping[str, Any]]) -> dict[Key, list[dict[str, Any]]]:

@@ -103,10 +103,10 @@ def _within_boxes(evaluation: "Evaluation") -> Any:
     from rich.table import Table
 
     from kcolor.figures import ANSWERS, FIGURES
-    from kcolor.regions import MAIN, in_short, parts
+    from kcolor.regions import MAIN, MOST, parts, worth_showing
 
     found = {part.key: part for part in parts(evaluation.metrics)}
-    shown, more = in_short(found)
+    shown, more = worth_showing(found, MOST)
     if not shown:
         return None
     keys = [key for key in MAIN if key in found[shown[0]].figures]

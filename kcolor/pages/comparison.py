@@ -10,7 +10,7 @@ from kcolor.figures import FIGURES, OF_THE_PHOTOS, Figure, columns_of
 from kcolor.pages import charts
 from kcolor.pages.page import render
 from kcolor.pages.values import number, reason, scored, shown
-from kcolor.regions import OF_REGIONS, Part
+from kcolor.regions import OF_REGIONS, Part, worth_showing
 
 
 def comparison_page(comparison: Comparison) -> str:
@@ -84,9 +84,9 @@ def _lines(comparison: Comparison) -> list[_Line]:
 
 def _regions(comparison: Comparison) -> list[tuple[Part, list[_Line]]]:
     """The regions inside and outside of instance boxes, and the table's lines of each."""
-    if not any(part.first.instances for part in comparison.parts):
-        return []
-    return [(part.first, _lines_of(part)) for part in comparison.parts]
+    found = {part.first.key: part for part in comparison.parts}
+    chosen, _ = worth_showing(found)
+    return [(found[key].first, _lines_of(found[key])) for key in chosen]
 
 
 def _lines_of(part: ComparedPart) -> list[_Line]:

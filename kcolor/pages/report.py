@@ -12,7 +12,7 @@ from kcolor.pages import charts
 from kcolor.pages.gallery import Shown, groups, ranked_by
 from kcolor.pages.page import render
 from kcolor.pages.values import by_picture, number, of_pictures, reason, scored, shown
-from kcolor.regions import MAIN, Part, parts
+from kcolor.regions import MAIN, Part, parts, worth_showing
 
 # What of a picture's own figures is drawn, and what of a class's is in the table.
 DISTRIBUTIONS = ("psnr", "ssim", "lpips", "delta_e_2000", "delta_e_2000_p95", "colourfulness_difference")
@@ -167,16 +167,17 @@ class _Regions:
 
 
 def _regions(evaluation: Evaluation) -> _Regions | None:
-    found = parts(evaluation.metrics)
-    if not found:
+    found = {part.key: part for part in parts(evaluation.metrics)}
+    chosen, _ = worth_showing(found)
+    if not chosen:
         return None
     figures = []
-    for figure in (FIGURES[key] for key in MAIN if key in found[0].figures):
+    for figure in (FIGURES[key] for key in MAIN if key in found[chosen[0]].figures):
         # The all-grey answer has no colour, wherever it is.
         told = ["model"] if figure.key == "colourfulness_ratio" else ["model", "grey"]
         figures.append((figure, told))
     lines = []
-    for part in found:
+    for part in map(found.__getitem__, chosen):
         cells = []
         for figure, told in figures:
             values = [number(part.figures[figure.key][answer]) for answer in told]
