@@ -29,7 +29,7 @@ from kcolor.figures import ANSWERS, FIGURES
 from kcolor.join import join
 from kcolor.judge import Judge
 from kcolor.protocols import Protocol
-from kcolor.regions import Region, pooled, regions_of
+from kcolor.regions import Region, boxes_sha256, pooled, regions_of
 from kcolor.run import owner
 
 # The mean colour of the training photos is that of so many of them, spread evenly, each at so many pixels a side.
@@ -223,12 +223,9 @@ def _told_of_instances(
     """How instances were looked for, the hash of the boxes of the photos judged, and the figures of the regions."""
     if not manifest.has_instances:
         return {}
-    boxes = {
-        photo.path: [[each.name, each.left, each.top, each.right, each.bottom] for each in photo.instances]
-        for photo in photos
-    }
-    judged = _hash_of(sorted((row["path"], boxes[row["path"]]) for row in rows))
-    return {"instances": {**manifest.rules["instances"], "boxes_sha256": judged}, "regions": pooled(rows)}
+    judged = {row["path"] for row in rows}
+    boxes = boxes_sha256({photo.path: photo.instances for photo in photos if photo.path in judged})
+    return {"instances": {**manifest.rules["instances"], "boxes_sha256": boxes}, "regions": pooled(rows)}
 
 
 def _seen(

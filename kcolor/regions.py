@@ -4,6 +4,8 @@ A region is measured as if it were a picture of its own: what a line of ``per_im
 "regions" say of each part in the same words, and so the figures of `kcolor.figures` are those of regions, too.
 """
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -80,6 +82,18 @@ def regions_of(instances: Sequence[Instance], size: tuple[int, int], shape: tupl
     if not inside.all():
         found.append(Region(OUTSIDE, 0, ~inside))
     return [*found, *(Region(("inside", name), counts[name], mask) for name, mask in sorted(masks.items()))]
+
+
+def boxes_sha256(instances: Mapping[str, Sequence[Instance]]) -> str:
+    """A digest, in hexadecimal, of the boxes of photos by their paths: who has the same has the same regions.
+
+    Neither the order of the boxes enters it nor their scores.
+    """
+    boxes = {
+        path: sorted([each.name, each.left, each.top, each.right, each.bottom] for each in some)
+        for path, some in instances.items()
+    }
+    return hashlib.sha256(json.dumps(boxes, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

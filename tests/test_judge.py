@@ -348,7 +348,7 @@ def test_which_figures_each_protocol_has(colours, plain, paper):
     for seen in (colours, plain, paper):
         for key, found in seen.figures.items():
             assert found.keys() == ({"model"} if key.startswith("top_") else set(ANSWERS))
-    assert set(colours.rows[0]) == {"near_grey", "colourfulness_truth", *ANSWERS}
+    assert set(colours.rows[0]) == {"near_grey", "colourfulness_truth", "regions", *ANSWERS}
     assert set(colours.rows[0]["grey"]) == {
         "squared_error", "psnr", "ssim", "delta_e_2000", "delta_e_2000_p95", "colourfulness_prediction",
     }  # fmt: skip

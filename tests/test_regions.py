@@ -1,12 +1,13 @@
 """Inside and outside of boxes: which pixels those are, and what is said of them all together."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from kcolor.data.instances import Instance
-from kcolor.regions import INSIDE, OUTSIDE, Part, by_region, parts, pooled, regions_of, worth_showing
+from kcolor.regions import INSIDE, OUTSIDE, Part, boxes_sha256, by_region, parts, pooled, regions_of, worth_showing
 
 
 def found(name, left, top, right, bottom):
@@ -132,6 +133,19 @@ def test_what_is_told_of_a_region():
     assert Part(("inside", "x"), 1, 1, 0.00123, {}).about == "1 box in 1 photo, 0.12 % of the pixels"
     assert parts({}) == []
     assert list(by_region(ROWS)) == list(told)
+
+
+def test_the_same_boxes_have_the_same_hash():
+    one, other = found("face", 0, 0, 4, 4), found("dog", 1, 0, 4, 4)
+    first = boxes_sha256({"a.jpg": (one, other), "b.jpg": ()})
+    assert boxes_sha256({"b.jpg": (), "a.jpg": (replace(other, score=0.5), one)}) == first
+    for changed in (
+        {"a.jpg": (one, other)},
+        {"a.jpg": (one,), "b.jpg": (other,)},
+        {"a.jpg": (one, replace(other, right=5)), "b.jpg": ()},
+        {"a.jpg": (one, replace(other, name="face")), "b.jpg": ()},
+    ):
+        assert boxes_sha256(changed) != first
 
 
 def test_what_is_worth_showing():
