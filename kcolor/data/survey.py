@@ -199,7 +199,7 @@ def _examine_image(image: Image.Image) -> tuple[int, int, int, str, bool]:
     width, height = image.size
     image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))
     image.load()
-    orientation = _orientation(image)
+    orientation = orientation_of(image)
     if orientation >= 5:
         width, height = height, width
     moving = image.format == "WEBP" and getattr(image, "n_frames", 1) > 1
@@ -213,7 +213,7 @@ def _examine_image(image: Image.Image) -> tuple[int, int, int, str, bool]:
     return width, height, orientation, "grey" if grey else "", toned
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation_of(image: Image.Image) -> int:
     """EXIF orientation, 1 to 8; 1 where there is none or where it makes no sense."""
     try:
         value = image.getexif().get(EXIF_ORIENTATION)
