@@ -37,6 +37,9 @@ class Data(_Table):
     random_crop: Annotated[float, Field(ge=0, le=0.9)] = Field(
         0.0, description="the largest share of its sides that a training photo loses; 0: none"
     )
+    instances: Share = Field(
+        0.0, description="probability that one of a training photo's people and objects is shown in place of it"
+    )
     tone: Annotated[float, Field(ge=0, le=1)] = Field(
         0.0, description="how much the gamma and the contrast of L change as it is shown in training; 0: not"
     )

@@ -7,6 +7,10 @@ from typing import Any, overload
 
 import numpy as np
 
+# Of a box's sides, added at each of them, where training is shown an instance: detectors' boxes are tight, and what is
+# around a thing tells what it is.
+MARGIN = 0.15
+
 
 @dataclass(frozen=True, slots=True)
 class Instance:
@@ -125,6 +129,22 @@ class Instances(Sequence[tuple[Instance, ...]]):
             scores=self.scores[places],
             classes=self.classes[places],
         )
+
+    def widened(self, width: np.ndarray, height: np.ndarray) -> "Instances":
+        """The same, packed, with `MARGIN` around each box, as far as the photo goes.
+
+        Args:
+            width: (n,) of the photos, pixels.
+            height: (n,) likewise.
+        """
+        photo, _ = self.places()
+        packed = self.packed()
+        boxes = packed.boxes.astype(np.int64)
+        sides = boxes[:, 2:] - boxes[:, :2]
+        more = np.rint(MARGIN * sides).astype(np.int64)
+        ends = np.stack([width[photo], height[photo]], axis=1).astype(np.int64)
+        wide = [np.maximum(boxes[:, :2] - more, 0), np.minimum(boxes[:, 2:] + more, ends)]
+        return replace(packed, boxes=np.concatenate(wide, axis=1).astype(np.int32))
 
     def _columns(self, places: slice) -> Iterator[tuple[Any, ...]]:
         names = [self.names[number] for number in self.classes[places].tolist()]
