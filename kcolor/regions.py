@@ -63,21 +63,18 @@ def regions_of(instances: Sequence[Instance], size: tuple[int, int], shape: tupl
         shape: Height and width of the picture that is measured.
 
     Returns:
-        Those that have a pixel. Regions of the same pixels have the same mask.
+        Those that have a pixel.
     """
     if not instances:
         return [Region(OUTSIDE, 0, None)]
     counts: dict[str, int] = {}
     masks: dict[str, np.ndarray] = {}
     for each in instances:
-        mask = masks.setdefault(each.name, np.zeros(shape, np.bool_))
-        (top, bottom), (left, right) = (
-            _stretched(each.top, each.bottom, size[1], shape[0]),
-            _stretched(each.left, each.right, size[0], shape[1]),
-        )
-        mask[top:bottom, left:right] = True
+        rows = _stretched(each.top, each.bottom, size[1], shape[0])
+        columns = _stretched(each.left, each.right, size[0], shape[1])
+        masks.setdefault(each.name, np.zeros(shape, np.bool_))[rows, columns] = True
         counts[each.name] = counts.get(each.name, 0) + 1
-    inside = np.logical_or.reduce(list(masks.values())) if len(masks) > 1 else next(iter(masks.values()))
+    inside = np.logical_or.reduce(list(masks.values()))
     found = [Region(INSIDE, len(instances), inside)]
     if not inside.all():
         found.append(Region(OUTSIDE, 0, ~inside))
@@ -224,11 +221,11 @@ def _total(some: Iterable[Mapping[str, Any]], what: str) -> int:
     return sum(each[what] for each in some)
 
 
-def _stretched(low: int, high: int, before: int, after: int) -> tuple[int, int]:
-    """The ends of a box along one side, of `before` pixels, where that side has `after`; at least a pixel apart."""
+def _stretched(low: int, high: int, before: int, after: int) -> slice:
+    """The pixels of a box along one side, of `before` pixels, where that side has `after`; at least one."""
     low, high = np.clip([low, high], 0, before).tolist()
     first, last = ((2 * end * after + before) // (2 * before) for end in (low, high))  # halves are rounded up
     if first < last:
-        return first, last
+        return slice(first, last)
     middle = min((low + high) * after // (2 * before), after - 1)
-    return middle, middle + 1
+    return slice(middle, middle + 1)

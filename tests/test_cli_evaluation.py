@@ -74,7 +74,7 @@ def work(tmp_path_factory, finished) -> Work:
 
 def boxed(manifest: Manifest) -> Manifest:
     """The photos with people in two of three, and a dog in one of three."""
-    boxes = (Instance("person", 1.0, 0, 0, 32, 32), Instance("dog", 1.0, 16, 16, 64, 40))
+    boxes = (Instance("person", 1.0, 0, 0, 32, 32), Instance("[b]dog", 1.0, 16, 16, 64, 40))
     photos = [replace(photo, instances=boxes[: place % 3]) for place, photo in enumerate(manifest.photos)]
     rules = {**manifest.rules, "instances": {"detector": "faces", "sha256": "0", "min_score": 0.0, "min_size": 0}}
     return replace(manifest, photos=photos, rules=rules)
@@ -193,7 +193,7 @@ def test_evaluate_inside_and_outside_of_boxes(here, work, tmp_path):
     said, _ = here("evaluate", work.alone, *words, cwd=tmp_path)
     assert "inside and outside of instance boxes: model (all grey, mean ab)" in said
     shown, found = cells(said), load(tmp_path / "judged").metrics["regions"]
-    labels = ("inside any box", "outside every box", "inside: person", "inside: dog")
+    labels = ("inside any box", "outside every box", "inside: person", "inside: [b]dog")
     for region, label in zip(found, labels, strict=True):
         told = {entry["figure"]: entry for entry in region["figures"]}
         for cell, key, digits in zip(

@@ -101,6 +101,7 @@ def _scores(evaluation: "Evaluation") -> Any:
 def _within_boxes(evaluation: "Evaluation") -> Any:
     """The main figures inside and outside of instance boxes as a table; nothing where there are none."""
     from rich.table import Table
+    from rich.text import Text
 
     from kcolor.figures import ANSWERS, FIGURES
     from kcolor.regions import MAIN, MOST, parts, worth_showing
@@ -121,5 +122,5 @@ def _within_boxes(evaluation: "Evaluation") -> Any:
         table.add_column(f"{figure.label}{unit} {_BETTER[figure.better]}", justify="right", no_wrap=True)
     for part in map(found.__getitem__, shown):
         scored = [[FIGURES[key].show(part.figures[key][answer]) for answer in ANSWERS] for key in keys]
-        table.add_row(part.label, part.about, *(f"{model} ({', '.join(others)})" for model, *others in scored))
+        table.add_row(Text(part.label), part.about, *(f"{model} ({', '.join(others)})" for model, *others in scored))
     return table
