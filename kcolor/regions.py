@@ -121,7 +121,7 @@ class Part:
         """Of what it is made, in a few words."""
         boxes = f"{self.instances:,} box{'' if self.instances == 1 else 'es'} in " if self.instances else ""
         photos = f"{self.photos:,} photo{'' if self.photos == 1 else 's'}"
-        return f"{boxes}{photos}, {100 * self.share:.2g} % of the pixels"
+        return f"{boxes}{photos}, {100 * self.share:.3g} % of the pixels"
 
 
 def label(key: Key) -> str:

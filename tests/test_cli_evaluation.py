@@ -18,7 +18,7 @@ from made import fill
 
 from kcolor.colorizer import Colorizer
 from kcolor.data.instances import Instance
-from kcolor.data.manifest import Manifest
+from kcolor.data.manifest import SPLITS, Manifest
 from kcolor.data.reading import Pictures
 from kcolor.evaluate import evaluate
 from kcolor.evaluation import load
@@ -73,11 +73,15 @@ def work(tmp_path_factory, finished) -> Work:
 
 
 def boxed(manifest: Manifest) -> Manifest:
-    """The photos with people in two of three, and a dog in one of three."""
+    """The photos with people in two of three of each split, and a dog in one of three."""
     boxes = (Instance("person", 1.0, 0, 0, 32, 32), Instance("[b]dog", 1.0, 16, 16, 64, 40))
-    photos = [replace(photo, instances=boxes[: place % 3]) for place, photo in enumerate(manifest.photos)]
+    photos = [
+        replace(photo, instances=boxes[: (place + 1) % 3])
+        for split in SPLITS
+        for place, photo in enumerate(manifest.split(split))
+    ]
     rules = {**manifest.rules, "instances": {"detector": "faces", "sha256": "0", "min_score": 0.0, "min_size": 0}}
-    return replace(manifest, photos=photos, rules=rules)
+    return replace(manifest, photos=sorted(photos, key=lambda photo: photo.path), rules=rules)
 
 
 def cells(said: str) -> dict[str, list[str]]:
@@ -189,7 +193,7 @@ def test_mistakes_of_evaluate(here, mistakes, words, said):
 
 def test_evaluate_inside_and_outside_of_boxes(here, work, tmp_path):
     boxed(Manifest.load(work.runs[0].manifest)).save(tmp_path / "found.csv")
-    words = ["--data", "found.csv", "--split", "all", "--limit", "6", "--protocol", "native", "-o", "judged"]
+    words = ["--data", "found.csv", "--protocol", "native", "-o", "judged"]
     said, _ = here("evaluate", work.alone, *words, cwd=tmp_path)
     assert "inside and outside of instance boxes: model (all grey, mean ab)" in said
     shown, found = cells(said), load(tmp_path / "judged").metrics["regions"]

@@ -130,7 +130,8 @@ def test_what_is_told_of_a_region():
     assert told[OUTSIDE].label == "outside every box"
     assert told[OUTSIDE].about == "2 photos, 80 % of the pixels"
     assert told["inside", "face"].label == "inside: face"
-    assert Part(("inside", "x"), 1, 1, 0.00123, {}).about == "1 box in 1 photo, 0.12 % of the pixels"
+    assert Part(("inside", "x"), 1, 1, 0.00123, {}).about == "1 box in 1 photo, 0.123 % of the pixels"
+    assert Part(OUTSIDE, 9, 0, 0.9978, {}).about == "9 photos, 99.8 % of the pixels"
     assert parts({}) == []
     assert list(by_region(ROWS)) == list(told)
 
