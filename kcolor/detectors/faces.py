@@ -21,8 +21,8 @@ SIDE = 512  # the longer side of what is looked at; larger pictures are made sma
 SCALE = 1.2  # from one size of windows to the next
 OVERLAP = 0.4  # intersection over union from which two windows are of one place
 
-# So many windows score one half: n / (n + WINDOWS). Set, as is CONTRAST, by eye on what was found in 1,000 photographs
-# of 200 kinds of object: from this on, nine in ten are faces; at half of it, half of them are.
+# So many windows score one half: n / (n + WINDOWS). Set, as is CONTRAST, by eye on what was found in 976 photographs of
+# 200 kinds of object: of the 55 places of this score or more 50 are faces, of the next 39 (0.41 or more) 20.
 WINDOWS = 13
 FEWEST = 3  # windows; less is not kept at all
 

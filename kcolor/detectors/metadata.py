@@ -86,21 +86,14 @@ def labels(path: Path, given: Path | None = None) -> dict[int, str]:
     Where the first is ``???`` for the background, which the numbers do not count, the names after it begin at 0.
 
     Raises:
-        DataError: The list that is given cannot be read.
+        DataError: The list cannot be read, or one that is given is empty.
     """
     beside = path.with_suffix(".txt")
-    if given:
-        try:
-            text = given.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            said = getattr(error, "strerror", None) or error
-            raise DataError(f"{given}: the labels cannot be read: {said}") from error
-        if not text.strip():
-            raise DataError(f"{given}: no labels in it; write one a line")
-    else:
-        text = _inside(path)
-        if not text and beside.is_file():
-            return labels(path, beside)
+    text = "" if given else _inside(path)
+    if given or (not text and beside.is_file()):
+        text = _read(given or beside)
+    if given and not text.strip():
+        raise DataError(f"{given}: no labels in it; write one a line")
     lines = [" ".join(line.split()).replace(";", ",") for line in text.splitlines()]
     numbered = [re.fullmatch(r"(\d{1,6})[:,]? (.+)", line) for line in lines if line]
     if numbered and all(numbered):
@@ -108,6 +101,14 @@ def labels(path: Path, given: Path | None = None) -> dict[int, str]:
     while lines and not lines[-1]:
         lines.pop()
     return {number: line for number, line in enumerate(lines[lines[:1] == [_BACKGROUND] :]) if line}
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        said = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: the labels cannot be read: {said}") from error
 
 
 def _inside(path: Path) -> str:

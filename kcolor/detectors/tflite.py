@@ -18,6 +18,7 @@ from PIL import Image
 from kcolor.detectors import metadata
 from kcolor.detectors.detection import Detection
 from kcolor.errors import DataError
+from kcolor.quiet import silenced
 
 IDENTIFIER = b"TFL3"  # bytes 4 to 8 of every such file
 POSTPROCESS = b"TFLite_Detection_PostProcess"
@@ -68,8 +69,7 @@ def load(path: Path, labels: Path | None = None) -> Model:
     if content[4:8] != IDENTIFIER:
         raise DataError(f"{path}: not a .tflite file; give one of a detector, or faces")
     try:
-        interpreter = Interpreter(str(path))
-        interpreter.allocate_tensors()
+        interpreter = _interpreter(path)
         about = interpreter.get_input_details()
     except (ValueError, RuntimeError) as error:
         raise DataError(f"{path}: LiteRT cannot load it: {str(error).splitlines()[0]}") from error
@@ -129,9 +129,8 @@ def _input(model: Model, rgb: np.ndarray) -> np.ndarray:
 
 @cache
 def _run(model: Model) -> Callable[[np.ndarray], list[np.ndarray]]:
-    """A function from a picture to boxes, classes, scores and count; one thread, as there is a process a processor."""
-    interpreter = Interpreter(str(model.path), num_threads=1)
-    interpreter.allocate_tensors()
+    """A function from a picture to boxes, classes, scores and count."""
+    interpreter = _interpreter(model.path)
     (given,), made = interpreter.get_input_details(), interpreter.get_output_details()
 
     def run(picture: np.ndarray) -> list[np.ndarray]:
@@ -140,6 +139,14 @@ def _run(model: Model) -> Callable[[np.ndarray], list[np.ndarray]]:
         return [interpreter.get_tensor(made[place]["index"]) for place in model.outputs]
 
     return run
+
+
+def _interpreter(path: Path) -> Interpreter:
+    with silenced():
+        # One thread, as there is a process a processor.
+        interpreter = Interpreter(str(path), num_threads=1)
+        interpreter.allocate_tensors()
+    return interpreter
 
 
 def _outputs(path: Path, interpreter: Interpreter, model: Any) -> tuple[int, int, int, int]:

@@ -65,7 +65,7 @@ def instances_page(manifest: Manifest) -> str:
         classes=[_of_class(manifest, photos, name, *tally[name]) for name in list(tally)[:CLASSES]],
         others={name: tally[name] for name in list(tally)[CLASSES:]},
         found=_whole(manifest, photos, _some(draw, found)),
-        none=_whole(manifest, photos, _some(draw, none)),
+        empty=_whole(manifest, photos, _some(draw, none)),
     )
 
 
