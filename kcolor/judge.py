@@ -209,6 +209,7 @@ class Judge:
         truth: tf.Tensor,
         made: dict[str, tf.Tensor],
     ) -> None:
+        """Add what is true of its regions to each row; where no photo of the batch has boxes, that costs nothing."""
         batch: Any = None
         for i, (row, some) in enumerate(zip(rows, regions, strict=True)):
             parts = []
