@@ -31,9 +31,10 @@ def people(folder) -> Path:
     return folder
 
 
-def test_from_the_folder_to_a_run(people, tmp_path):
+def test_from_the_folder_to_a_run(people, tmp_path, here):
     split = ["--set", "data.split=[0.6,0.2,0.2]"]
-    said, _ = kcolor("prepare", people, "--instances", *split, cwd=tmp_path)
+    said, told = kcolor("prepare", people, "--instances", *split, cwd=tmp_path)
+    assert told == ""
     assert "instances, by faces: 6 face on 6 photos; 8 photos without" in said
     assert f"what was found: {Path('manifests', 'photos-instances.html')}" in said
     assert "6 instances on 6 of 14 photos" in (tmp_path / "manifests" / "photos-instances.html").read_text()
@@ -43,7 +44,8 @@ def test_from_the_folder_to_a_run(people, tmp_path):
     # In the crop that person-0 is, her face is at about this place.
     np.testing.assert_allclose([(e.left, e.top, e.right, e.bottom) for e in faces[0]], [[35, 50, 132, 150]], atol=12)
     settings = [word for change in (*NARROW, "data.instances=0.5") for word in ("--set", change)]
-    kcolor("fit", "gan", "--data", path, *settings, "-o", "run", cwd=tmp_path)
+    said, _ = here("fit", "gan", "--data", path, *settings, "-o", "run", cwd=tmp_path)
+    assert "instances, by faces: 6 face on 6 photos; 8 photos without" in said
     assert Run(tmp_path / "run").generator.exists()
     assert "instances = 0.5" in Run(tmp_path / "run").recipe.read_text()
     assert Manifest.load(Run(tmp_path / "run").manifest) == Manifest.load(path)

@@ -109,7 +109,7 @@ def test_only_what_is_new_is_looked_at(lights, detector, monkeypatch):
 def test_what_was_interrupted_goes_on(folder, detector, monkeypatch):
     for number in range(6):
         lit(folder / f"{number}.png", (number, number), seed=number)
-    monkeypatch.setattr(finding.gathered.in_processes, "__kwdefaults__", {"chunk": 2})
+    monkeypatch.setattr(finding, "CHUNK", 2)
     seen = []
 
     def stop(done, total):

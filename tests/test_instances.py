@@ -79,6 +79,10 @@ def test_manifests_with_them(tmp_path):
     assert found == given
     assert found.has_instances
     assert found.sha256 == given.sha256
+    moved = Manifest.load(path, root=tmp_path)  # as a run's that goes on elsewhere, and is written again
+    moved.save(tmp_path / "moved.csv")
+    assert Manifest.load(tmp_path / "moved.csv") == moved
+    assert moved.sha256 == given.sha256
     path.write_text(path.read_text().replace("3 4 40 60", "3 4 40 90"))
     with pytest.raises(DataError, match=r"line 3: .*90 1.0 face' of a photo of 100 x 80 pixels"):
         Manifest.load(path)

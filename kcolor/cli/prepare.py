@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kcolor.cli.common import changes, prepared, quoted, tell_of
+from kcolor.cli.common import changes, prepared, quoted, tell_of, tell_of_instances
+from kcolor.cli.progress import phases
 from kcolor.cli.runner import runner, running
 from kcolor.quiet import quiet_import
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 _QUALITY = 95
 _FACES = "faces"  # as in kcolor.detectors, which takes its time to load
 _MIN_SCORE, _MIN_SIZE = 0.5, 32
-_TOLD = 10  # classes
 
 
 @click.command()
@@ -145,27 +145,17 @@ def _detector(name: str, labels: Path | None) -> "Detector":
 
 
 def _find_instances(manifest: "Manifest", detector: "Detector", min_score: float, min_size: int) -> "Manifest":
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from kcolor.data import prepare as verb
 
-    console = Console(stderr=True)
-    columns = (TextColumn("looking"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=None)
+    with phases() as tell:
         found = verb.find_instances(
             manifest,
             detector,
             min_score=min_score,
             min_size=min_size,
-            on_progress=lambda done, total: progress.update(task, completed=done, total=total),
+            on_progress=lambda done, total: tell("looking", done, total),
         )
-    looked_at = found.photos[found.photos.kept].instances
-    told = [f"{count:,} {name} on {photos:,} photos" for name, (count, photos) in looked_at.tally().items()]
-    more = [f"and {len(told) - _TOLD} classes more"] if len(told) > _TOLD else []
-    none = int((looked_at.counts == 0).sum())
-    click.echo(f"instances, by {detector.name}: {'; '.join([*told[:_TOLD], *more, f'{none:,} photos without'])}")
+    tell_of_instances(found)
     return found
 
 

@@ -24,6 +24,7 @@ from kcolor.detectors import Detection, Detector
 
 VERSION = 1
 FLOOR = 0.05  # answers of less are not kept
+CHUNK = 4  # photos a task: looking takes longer than the survey
 
 # How a picture is turned upright, by its EXIF orientation.
 _UPRIGHT = {
@@ -95,7 +96,8 @@ def find_instances(
         wanted.append(Candidate(path, status.st_size, status.st_mtime_ns))
 
     def look(todo: Sequence[Candidate]) -> Generator[list[_Seen], None, None]:
-        return gathered.in_processes(partial(_look, manifest.root, detector), manifest.root, todo, workers)
+        examine = partial(_look, manifest.root, detector)
+        return gathered.in_processes(examine, manifest.root, todo, workers, chunk=CHUNK)
 
     found: list[tuple[Instance, ...]] = [()] * len(photos)
     for place, seen in zip(places, gathered.gather(book, wanted, look, on_progress=on_progress), strict=True):

@@ -21,7 +21,7 @@ from typing import Any, Generic, NamedTuple, TextIO, TypeVar
 from kcolor import files
 from kcolor.errors import DataError
 
-CHUNK = 16  # files a task: small, so that progress is smooth and Ctrl-C waits for little
+CHUNK = 16  # files a task: few, so that progress is smooth and Ctrl-C waits for little
 PARALLEL_FROM = 64  # files: below, starting worker processes takes longer than the work
 CHUNKS_IN_FLIGHT = 3  # for each worker, so that none waits and little is left to finish after Ctrl-C
 NEVER_REUSED = -1  # as a modification time: matches no file

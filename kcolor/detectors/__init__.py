@@ -41,9 +41,13 @@ class Detector:
 
     def find(self, rgb: np.ndarray) -> list[Detection]:
         """What it sees in a picture, (height, width, 3) uint8, upright."""
-        from kcolor.detectors import faces, tflite
+        if self.model:
+            from kcolor.detectors import tflite
 
-        return tflite.find(self.model, rgb) if self.model else faces.find(rgb)
+            return tflite.find(self.model, rgb)
+        from kcolor.detectors import faces
+
+        return faces.find(rgb)
 
 
 def load(name: str, labels: Path | None = None) -> Detector:

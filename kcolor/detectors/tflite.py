@@ -110,11 +110,10 @@ def find(model: Model, rgb: np.ndarray) -> list[Detection]:
     for (top, left, bottom, right), number, score in zip(
         boxes.reshape(-1, 4).tolist(), classes.reshape(-1).tolist(), scores.reshape(-1).tolist(), strict=True
     ):
-        if len(found) == round(float(count.reshape(-1)[0])):
-            break
         name = labels.get(round(number), f"class {round(number)}")
         found.append(Detection(name, min(max(score, 0.0), 1.0), left, top, right, bottom))
-    return found
+    told = found[: round(float(count.reshape(-1)[0]))]
+    return [each for each in told if np.isfinite(each[1:]).all()]
 
 
 def _input(model: Model, rgb: np.ndarray) -> np.ndarray:
@@ -149,28 +148,13 @@ def _interpreter(path: Path) -> Interpreter:
     return interpreter
 
 
-def _outputs(path: Path, interpreter: Interpreter, model: Any) -> tuple[int, int, int, int]:
-    """The places of boxes, classes, scores and count among the outputs.
+def _tried(path: Path, interpreter: Interpreter) -> list[np.ndarray]:
+    """What the file gives of a picture of noise.
 
     Raises:
-        DataError: They are not there, or cannot be told apart.
+        DataError: It cannot be run.
     """
-    made = interpreter.get_output_details()
-    graph = model.Subgraphs(0)
-    for number in range(graph.OperatorsLength()):
-        operator = graph.Operators(number)
-        if model.OperatorCodes(operator.OpcodeIndex()).CustomCode() == POSTPROCESS:
-            # The operation's own order is fixed.
-            order = {tensor: place for place, tensor in enumerate(operator.OutputsAsNumpy().tolist())}
-            if sorted(order.get(each["index"], -1) for each in made) == [0, 1, 2, 3]:
-                found = sorted(range(4), key=lambda place: order[made[place]["index"]])
-                return found[0], found[1], found[2], found[3]
-    return _outputs_by_values(path, interpreter)
-
-
-def _outputs_by_values(path: Path, interpreter: Interpreter) -> tuple[int, int, int, int]:
-    """The same, by shapes and by what is found in a picture of noise: classes are whole numbers and scores are not."""
-    (given,), made = interpreter.get_input_details(), interpreter.get_output_details()
+    (given,) = interpreter.get_input_details()
     noise = np.random.default_rng(0).integers(0, 256, given["shape"])
     values = noise / 127.5 - 1 if given["dtype"] == np.float32 else noise - 128 * (given["dtype"] == np.int8)
     interpreter.set_tensor(given["index"], values.astype(given["dtype"]))
@@ -178,30 +162,48 @@ def _outputs_by_values(path: Path, interpreter: Interpreter) -> tuple[int, int, 
         interpreter.invoke()
     except (ValueError, RuntimeError) as error:
         raise DataError(f"{path}: LiteRT cannot run it: {str(error).splitlines()[0]}") from error
-    values = [interpreter.get_tensor(each["index"]) for each in made]
-    refusal = DataError(
-        f"{path}: no detector: gives {_told(made, values)}; expected boxes (1,N,4), classes (1,N), scores (1,N) and a "
-        "count (1), as TFLite's detection models give"
-    )
+    return [interpreter.get_tensor(each["index"]) for each in interpreter.get_output_details()]
+
+
+def _outputs(path: Path, interpreter: Interpreter, model: Any) -> tuple[int, int, int, int]:
+    """The places of boxes, classes, scores and count among the outputs.
+
+    Raises:
+        DataError: They are not there, or cannot be told apart.
+    """
+    values, made = _tried(path, interpreter), interpreter.get_output_details()
     boxes = [place for place, value in enumerate(values) if value.ndim == 3 and value.shape[::2] == (1, 4)]
-    if len(values) != 4 or len(boxes) != 1:
-        raise refusal
-    number = values[boxes[0]].shape[1]
-    rows = [place for place, value in enumerate(values) if value.shape == (1, number)]
-    counts = [place for place, value in enumerate(values) if value.size == 1 and place not in (*boxes, *rows)]
-    if len(rows) != 2 or len(counts) != 1:
-        raise refusal
+    rows = [place for place, value in enumerate(values) if boxes and value.shape == values[boxes[0]].shape[:2]]
+    counts = [place for place, value in enumerate(values) if value.size == 1 and place not in rows]
+    if len(values) != 4 or (len(boxes), len(rows), len(counts)) != (1, 2, 1):
+        raise DataError(
+            f"{path}: no detector: gives {_told(made, values)}; expected boxes (1,N,4), classes (1,N), scores (1,N) "
+            "and a count (1), as TFLite's detection models give"
+        )
+    order = _order_of_operation(model)
+    if {made[place]["index"] for place in rows} <= set(order[1:3]):
+        rows.sort(key=lambda place: order.index(made[place]["index"]))
+        return boxes[0], rows[0], rows[1], counts[0]
+    # Classes are whole numbers and scores are not; either may be all zeros where nothing is found.
     whole = [np.array_equal(values[place], np.round(values[place])) for place in rows]
     likely = [bool(np.all((values[place] >= 0) & (values[place] <= 1))) for place in rows]
-    # Either may be all zeros where nothing is found.
     fits = [whole[0] and likely[1], whole[1] and likely[0]]
-    classes = [place for place in (0, 1) if fits[place] and not fits[1 - place]]
-    if len(classes) != 1:
+    if fits[0] == fits[1]:
         raise DataError(
             f"{path}: which of its outputs are classes and which are scores cannot be told; convert it with TFLite's "
             "own TFLite_Detection_PostProcess"
         )
-    return boxes[0], rows[classes[0]], rows[1 - classes[0]], counts[0]
+    return boxes[0], rows[fits[1]], rows[fits[0]], counts[0]
+
+
+def _order_of_operation(model: Any) -> list[int]:
+    """The tensors that TFLite's own operation gives, if the file has it: boxes, classes, scores and count."""
+    graph = model.Subgraphs(0)
+    operators = [graph.Operators(number) for number in range(graph.OperatorsLength())]
+    for operator in operators:
+        if model.OperatorCodes(operator.OpcodeIndex()).CustomCode() == POSTPROCESS:
+            return operator.OutputsAsNumpy().tolist()
+    return []
 
 
 def _told(tensors: list[dict[str, Any]], values: list[np.ndarray] | None = None) -> str:

@@ -123,7 +123,9 @@ def _picture(manifest: Manifest, photo: Photo, found: Sequence[Instance], *, clo
         left, top = max(one.left - across, left), max(one.top - down, top)
         right, bottom = min(one.right + across, right), min(one.bottom + down, bottom)
     scale = picture.width / photo.width, picture.height / photo.height
-    region = left * scale[0], top * scale[1], right * scale[0], bottom * scale[1]
+    # Rounding could take an edge just past the last pixel.
+    ends = min(right * scale[0], picture.width), min(bottom * scale[1], picture.height)
+    region = left * scale[0], top * scale[1], *ends
     fit = (_SMALL if close else _LARGE) / max(region[2] - region[0], region[3] - region[1])
     size = max(1, round((region[2] - region[0]) * fit)), max(1, round((region[3] - region[1]) * fit))
     picture = picture.resize(size, Image.Resampling.LANCZOS, box=region)
