@@ -1,6 +1,7 @@
 """From a recipe to the objects it describes: the only module that knows both."""
 
 import math
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,10 +36,12 @@ def source(recipe: Recipe, manifest: Manifest) -> Callable[..., Photos | Shards]
 
     Raises:
         DataError: ``data.folder`` is one of shards, and they are damaged, of other photos, without those of a split, or
-            made in another way than the recipe sees photos.
+            made in another way than the recipe sees photos; or the recipe shows instances, and there are none to show.
     """
     data = recipe.data
     folder = place(data.folder)
+    if data.instances:
+        _check_instances(folder, manifest)
     if not shards.are_in(folder):
         return lambda split, at_most=0: photos(manifest, split, at_most)
     index = shards.load(folder)
@@ -70,6 +73,31 @@ def source(recipe: Recipe, manifest: Manifest) -> Callable[..., Photos | Shards]
         )
 
     return of
+
+
+def _check_instances(folder: str, manifest: Manifest) -> None:
+    """Make sure that there are instances to train on.
+
+    Raises:
+        DataError: There are not.
+    """
+    without = "or do without: --set data.instances=0"
+    if shards.are_in(folder):
+        raise DataError(
+            f"data.instances: instances are cut from photos, which the shards in {folder} do not hold; train from a "
+            f"manifest, {without}"
+        )
+    if not manifest.has_instances:
+        raise DataError(
+            f"data.instances: nobody has looked for instances in these photos; kcolor prepare "
+            f"{shlex.quote(str(manifest.root))} --instances, and --data the manifest that it names, {without}"
+        )
+    if not manifest.split("train").instances.counts.any():
+        found = manifest.rules["instances"]
+        raise DataError(
+            f"data.instances: {found['detector']} found none of score {found['min_score']:g} and {found['min_size']} "
+            f"pixels in the training photos of {manifest.root}; try another --detector or --min-score, {without}"
+        )
 
 
 _FITTED = {False: "of whole photos (data.crop=false)", True: "of photos' centres (data.crop=true)"}

@@ -15,10 +15,17 @@ from rich.text import Text
 from kcolor.errors import RunError
 from kcolor.evaluation import METRICS, Evaluation, load
 from kcolor.figures import ANSWERS, FIGURES, OF_THE_PHOTOS, Columns, Figure, columns_of
+from kcolor.regions import MAIN, MOST, Part, by_region, parts, worth_showing
 from kcolor.run import Run
 
 # Entries of the matrix of counts that is in memory at a time: 16 MB, however many resampled sets there are.
 _ENTRIES = 1 << 21
+
+# Of fewer photos that have a region, resampled sets say little, and too much of it: there is no interval.
+FEWEST = 10
+
+# By key, what each answer scored.
+_Figures = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,24 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class ComparedPart:
+    """A region of the pictures (`kcolor.regions`), the same in all evaluations.
+
+    Args:
+        each: What each evaluation says of it.
+        differences: As those of a `Comparison`; without interval where fewer than `FEWEST` photos have the region.
+    """
+
+    each: Sequence[Part]
+    differences: Sequence[dict[str, Difference]]
+
+    @property
+    def first(self) -> Part:
+        """What the first evaluation says of it; which photos and boxes it is of, all of them say."""
+        return self.each[0]
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Several evaluations of the same pictures under the same protocol.
 
@@ -45,12 +70,16 @@ class Comparison:
         evaluations: In the same order.
         differences: For each evaluation after the first, by figure, the difference from the first.
         resamples: How many resampled sets the intervals come from.
+        parts: The same of the regions inside and outside of instance boxes, if all evaluations have the same boxes.
+        parts_missing: Why there are none although some evaluation has boxes, in a line; otherwise "".
     """
 
     names: Sequence[str]
     evaluations: Sequence[Evaluation]
     differences: Sequence[dict[str, Difference]]
     resamples: int
+    parts: Sequence[ComparedPart] = ()
+    parts_missing: str = ""
 
 
 def gather(paths: Sequence[Path], *, split: str, protocol: str, stochastic: bool) -> list[Evaluation]:
@@ -96,27 +125,20 @@ def compare(evaluations: Sequence[Evaluation], *, resamples: int = 2000, seed: i
 
     Returns:
         The differences of all figures that both have and that can differ. An interval's ends are None if single
-        pictures do not tell the figure, or too few do, so that some resampled set has none.
+        pictures do not tell the figure, or too few do, so that some resampled set has none. Those of a region come from
+        drawing among the photos that have it.
 
     Raises:
         RunError: They cannot be compared.
     """
     _refuse(evaluations)
-    first, *others = evaluations
-    shared = [[key for key in FIGURES if key not in OF_THE_PHOTOS and _both(first, other, key)] for other in others]
-    told = [[key for key in keys if FIGURES[key].of] for keys in shared]
-    columns = [columns_of(sorted(evaluation.rows, key=_picture)) for evaluation in evaluations]
-    union = [key for key in FIGURES if any(key in keys for keys in told)]
-    base, *drawn = _resampled(columns, [union, *told], resamples, seed)
-    differences = []
-    for other, keys, draws in zip(others, shared, drawn, strict=True):
-        found = {}
-        for key in keys:
-            value = _value(other, key) - _value(first, key)
-            low, high = _interval(draws[key] - base[key]) if key in draws else (None, None)
-            found[key] = Difference(value, low, high)
-        differences.append(found)
-    return Comparison(_names(evaluations), list(evaluations), differences, resamples)
+    in_order = [sorted(evaluation.rows, key=_picture) for evaluation in evaluations]
+    figures = [evaluation.figures for evaluation in evaluations]
+    differences = _differences(figures, [columns_of(rows) for rows in in_order], resamples, seed)
+    names = _names(evaluations)
+    missing = _boxes_unlike(names, evaluations)
+    parts = [] if missing else _parts_compared(evaluations, in_order, resamples, seed)
+    return Comparison(names, list(evaluations), differences, resamples, parts, missing)
 
 
 def verdict(figure: Figure, difference: Difference) -> Literal["better", "worse", ""]:
@@ -139,31 +161,24 @@ def table(comparison: Comparison) -> Table:
 
     Lines are broken between words only, so many models do not fit into a narrow terminal: print it with ``crop=False``.
     """
-    first, *others = comparison.evaluations
-    name, *names = (Text(name) for name in comparison.names)
-    drawn = Table(
-        box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, caption=_caption(comparison), caption_justify="left"
-    )
-    rows = []
-    for key, figure in FIGURES.items():
-        if all(evaluation.figures.get(key, {}).get("model") is None for evaluation in comparison.evaluations):
-            continue
-        cells = [Text(f"{figure.label} ({figure.unit})" if figure.unit else figure.label), _shown(first, key, "model")]
-        for other, differences in zip(others, comparison.differences, strict=True):
-            cells.append(_cell(figure, _shown(other, key, "model"), differences.get(key)))
-        rows.append([*cells, _shown(first, key, "grey")])
-    for place, header in enumerate([Text("figure"), name, *names, Text(ANSWERS["grey"])]):
-        # Part of a number would be another number.
-        words = [word for row in rows for word in row[place].plain.split()]
-        drawn.add_column(
-            header,
-            justify="right" if place in {1, len(names) + 2} else "left",
-            min_width=max((len(word) for word in words), default=None),
-            overflow="fold",
-        )
-    for row in rows:
-        drawn.add_row(*row)
-    return drawn
+    rows = _rows([evaluation.figures for evaluation in comparison.evaluations], comparison.differences, tuple(FIGURES))
+    return _drawn(comparison, "figure", [rows], _caption(comparison))
+
+
+def parts_table(comparison: Comparison) -> Table | None:
+    """The same of the regions inside and outside of instance boxes, the most frequent classes; None without any."""
+    found = {part.first.key: part for part in comparison.parts}
+    shown, more = worth_showing(found, MOST)
+    if not shown:
+        return None
+    groups = []
+    for part in map(found.__getitem__, shown):
+        heading = Text(part.first.label, style="bold").append(f"\n{part.first.about}", style="not bold dim")
+        blank = [Text()] * (len(comparison.names) + 1)
+        groups.append([[heading, *blank], *_rows([each.figures for each in part.each], part.differences, MAIN)])
+    fewest = f"no interval where fewer than {FEWEST} photos have such a box"
+    caption = f"Inside and outside of instance boxes; {fewest}{f'; {more} more classes on the page' if more else ''}."
+    return _drawn(comparison, "where", groups, Text(caption))
 
 
 def counts(pictures: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
@@ -219,6 +234,51 @@ _OF_SUMS = {
 
 # Medians of PSNR, by whether they are of the nearly grey pictures.
 _MEDIANS = {"psnr_median": False, "psnr_median_near_grey": True}
+
+
+def _differences(
+    figures: Sequence[_Figures], columns: Sequence[Columns], resamples: int, seed: int
+) -> list[dict[str, Difference]]:
+    """By how much the figures of each model but the first are above the first one's."""
+    first, *others = figures
+    shared = [[key for key in FIGURES if key not in OF_THE_PHOTOS and _both(first, other, key)] for other in others]
+    told = [[key for key in keys if FIGURES[key].of] for keys in shared]
+    union = [key for key in FIGURES if any(key in keys for keys in told)]
+    draws: list[dict[str, np.ndarray]] = [{} for _ in figures]
+    if resamples:
+        draws = _resampled(columns, [union, *told], resamples, seed)
+    base, *drawn = draws
+    differences = []
+    for other, keys, theirs in zip(others, shared, drawn, strict=True):
+        found = {}
+        for key in keys:
+            value = _value(other, key) - _value(first, key)
+            low, high = _interval(theirs[key] - base[key]) if key in theirs else (None, None)
+            found[key] = Difference(value, low, high)
+        differences.append(found)
+    return differences
+
+
+def _parts_compared(
+    evaluations: Sequence[Evaluation], rows: Sequence[Sequence[dict[str, Any]]], resamples: int, seed: int
+) -> list[ComparedPart]:
+    measured = [by_region(some) for some in rows]
+    found = []
+    for each in zip(*(parts(evaluation.metrics) for evaluation in evaluations), strict=True):
+        columns = [columns_of(some[each[0].key]) for some in measured]
+        sets = resamples if each[0].photos >= FEWEST else 0
+        found.append(ComparedPart(each, _differences([part.figures for part in each], columns, sets, seed)))
+    return found
+
+
+def _boxes_unlike(names: Sequence[str], evaluations: Sequence[Evaluation]) -> str:
+    """Why the regions of evaluations cannot be compared; nothing if they can, or if there are none."""
+    boxes = [evaluation.metrics.get("instances", {}).get("boxes_sha256") for evaluation in evaluations]
+    if len(set(boxes)) == 1:
+        return ""
+    without = [name for name, each in zip(names, boxes, strict=True) if each is None]
+    why = f"no instances were looked for in the photos of {', '.join(without)}" if without else "their boxes differ"
+    return f"inside and outside of instance boxes not compared: {why}; evaluate with one manifest"
 
 
 def _resampled(
@@ -292,12 +352,12 @@ def _interval(differences: np.ndarray) -> tuple[float, float] | tuple[None, None
     return float(low), float(high)
 
 
-def _value(evaluation: Evaluation, key: str) -> float:
-    value = evaluation.figures.get(key, {}).get("model")
+def _value(figures: _Figures, key: str) -> float:
+    value = figures.get(key, {}).get("model")
     return np.nan if value is None else float(value)
 
 
-def _both(first: Evaluation, other: Evaluation, key: str) -> bool:
+def _both(first: _Figures, other: _Figures, key: str) -> bool:
     # Not of two that are infinite, as the PSNR of a perfect answer is.
     return bool(np.isfinite(_value(other, key) - _value(first, key)))
 
@@ -393,8 +453,43 @@ def _parts(path: Path) -> tuple[str, ...]:
     return path.parts[path.is_absolute() :]
 
 
-def _shown(evaluation: Evaluation, key: str, answer: str) -> Text:
-    return Text(FIGURES[key].show(evaluation.figures.get(key, {}).get(answer)))
+def _drawn(comparison: Comparison, corner: str, groups: Sequence[Sequence[Sequence[Text]]], caption: Text) -> Table:
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, caption=caption, caption_justify="left")
+    headers = [corner, *comparison.names, ANSWERS["grey"]]
+    for place, header in enumerate(headers):
+        # Part of a number would be another number.
+        words = [word for rows in groups for row in rows for word in row[place].plain.split()]
+        drawn.add_column(
+            Text(header),
+            justify="right" if place in {1, len(headers) - 1} else "left",
+            min_width=max((len(word) for word in words), default=None),
+            overflow="fold",
+        )
+    for rows in groups:
+        for row in rows:
+            drawn.add_row(*row)
+    return drawn
+
+
+def _rows(
+    figures: Sequence[_Figures], differences: Sequence[Mapping[str, Difference]], keys: Sequence[str]
+) -> list[list[Text]]:
+    """A line for each figure that some model has."""
+    first, *others = figures
+    rows = []
+    for key in keys:
+        figure = FIGURES[key]
+        if all(each.get(key, {}).get("model") is None for each in figures):
+            continue
+        cells = [Text(f"{figure.label} ({figure.unit})" if figure.unit else figure.label), _shown(first, key, "model")]
+        for other, theirs in zip(others, differences, strict=True):
+            cells.append(_cell(figure, _shown(other, key, "model"), theirs.get(key)))
+        rows.append([*cells, _shown(first, key, "grey")])
+    return rows
+
+
+def _shown(figures: _Figures, key: str, answer: str) -> Text:
+    return Text(FIGURES[key].show(figures.get(key, {}).get(answer)))
 
 
 def _cell(figure: Figure, value: Text, difference: Difference | None) -> Text:

@@ -29,6 +29,7 @@ from kcolor.figures import ANSWERS, FIGURES
 from kcolor.join import join
 from kcolor.judge import Judge
 from kcolor.protocols import Protocol
+from kcolor.regions import Region, boxes_sha256, pooled, regions_of
 from kcolor.run import owner
 
 # The mean colour of the training photos is that of so many of them, spread evenly, each at so many pixels a side.
@@ -84,7 +85,7 @@ def evaluate(
     on_progress("judging", 0, len(photos))
     usable = _usable(read(pictures.manifest.root, photos, protocol.size), left_out)
     with files.whole_text(folder / PER_IMAGE) as lines:
-        for row in _judge(judge, judged, usable, hashes, protocol.batch_size):
+        for row in _judge(judge, judged, usable, hashes, protocol.batch_size, within=pictures.manifest.has_instances):
             lines.write(json.dumps(row) + "\n")
             rows.append(row)
             on_progress("judging", len(rows), len(photos))
@@ -132,6 +133,7 @@ def evaluate(
             for key in FIGURES
             if key in figures
         ],
+        **_told_of_instances(pictures.manifest, photos, rows),
         "missing": missing + _why_no_accuracy(colorizer, figures),
         "warnings": judge.warnings + _warnings(colorizer, pictures, left_out, training_mode=training_mode),
         "networks": networks.hashes,
@@ -182,8 +184,10 @@ def _judge(
     usable: Iterable[tuple[Photo, np.ndarray]],
     hashes: Mapping[str, str],
     batch_size: int,
+    *,
+    within: bool,
 ) -> Iterator[dict[str, Any]]:
-    """A line of ``per_image.jsonl`` for each photo.
+    """A line of ``per_image.jsonl`` for each photo; with its regions, if what is within its boxes is asked for.
 
     Raises:
         RunError: The model gives NaN.
@@ -195,7 +199,8 @@ def _judge(
             bad = batch[int(np.argmin(sound))][0].path
             raise RunError(f"{colorizer.path}: gives NaN for {bad}: a broken model; take another checkpoint of its run")
         labels = [numbers.get(photo.label, -1) for photo, _ in batch]
-        measured = judge.update(rgb, tf.constant(outputs["ab"]), outputs.get("logits"), labels)
+        regions = [_regions(photo, pixels) for photo, pixels in batch] if within else ()
+        measured = judge.update(rgb, tf.constant(outputs["ab"]), outputs.get("logits"), labels, regions)
         for (photo, pixels), row in zip(batch, measured, strict=True):
             yield {
                 "path": photo.path,
@@ -206,6 +211,21 @@ def _judge(
                 "pixels": pixels.shape[0] * pixels.shape[1],
                 **row,
             }
+
+
+def _regions(photo: Photo, pixels: np.ndarray) -> list[Region]:
+    return regions_of(photo.instances, (photo.width, photo.height), pixels.shape[:2])
+
+
+def _told_of_instances(
+    manifest: Manifest, photos: Sequence[Photo], rows: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """How instances were looked for, the hash of the boxes of the photos judged, and the figures of the regions."""
+    if not manifest.has_instances:
+        return {}
+    judged = {row["path"] for row in rows}
+    boxes = boxes_sha256({photo.path: photo.instances for photo in photos if photo.path in judged})
+    return {"instances": {**manifest.rules["instances"], "boxes_sha256": boxes}, "regions": pooled(rows)}
 
 
 def _seen(

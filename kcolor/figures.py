@@ -175,7 +175,10 @@ def columns_of(rows: Sequence[Mapping[str, Any]], answer: str = "model") -> dict
     Returns:
         What is true of the picture and what of the answer, by name, float64; NaN where a picture has none.
     """
-    flat = [{**{k: v for k, v in row.items() if not isinstance(v, str | dict)}, **row.get(answer, {})} for row in rows]
+    flat = [
+        {**{k: v for k, v in row.items() if not isinstance(v, str | dict | list)}, **row.get(answer, {})}
+        for row in rows
+    ]
     names = list(dict.fromkeys(name for row in flat for name in row))
     return {
         name: np.array([np.nan if row.get(name) is None else row[name] for row in flat], np.float64) for name in names

@@ -430,6 +430,7 @@ def _train(
         crop=data.crop,
         flip=data.flip,
         random_crop=data.random_crop,
+        instances=data.instances,
     )
     validated, rows = photos("val", chosen.train.validation_photos), batch // together.replicas
     validation = partial(dataset.evaluation_batches, validated, size=data.size, batch_size=rows, crop=data.crop)

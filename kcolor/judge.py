@@ -10,11 +10,24 @@ import numpy as np
 import tensorflow as tf
 
 from kcolor import metrics
+from kcolor.color import rgb_to_lab
+from kcolor.metrics.base import pair
+from kcolor.metrics.delta_e import PERCENTILE
 from kcolor.metrics.psnr import NEAR_GREY_CHROMA
 from kcolor.protocols import Protocol
+from kcolor.regions import Region
 
 MODEL = "model"
 TOP = (1, 5)
+
+# What rows say of regions, by the names that it has of pictures.
+_WITHIN = (
+    "squared_error",
+    "delta_e_2000",
+    f"delta_e_2000_p{PERCENTILE}",
+    "colourfulness_truth",
+    "colourfulness_prediction",
+)
 
 
 class Judge:
@@ -69,9 +82,17 @@ class Judge:
         self._make = graph(self._pictures, jit_compile=protocol.size is not None)
         self._measure_pixels = graph(self._pixels, jit_compile=protocol.size is not None)
         self._measure_windows = graph(self._windows)
+        # Traced when the first region is asked for, and for nothing else.
+        self._measure_pixel_by_pixel = graph(self._pixel_by_pixel, jit_compile=protocol.size is not None)
+        self._colourfulness = graph(metrics.colourfulness_of)
 
     def update(
-        self, rgb: tf.Tensor, ab: tf.Tensor, logits: np.ndarray | None = None, labels: Sequence[int] = ()
+        self,
+        rgb: tf.Tensor,
+        ab: tf.Tensor,
+        logits: np.ndarray | None = None,
+        labels: Sequence[int] = (),
+        regions: Sequence[Sequence[Region]] = (),
     ) -> list[dict[str, Any]]:
         """Measure a batch.
 
@@ -80,10 +101,11 @@ class Judge:
             ab: What the model says of them, (batch, any, any, 2), scaled to [-1, 1].
             logits: Its logits (batch, classes).
             labels: Each photo's class; -1 where the model has no such class.
+            regions: Each photo's regions (`kcolor.regions.regions_of`); none: they are not asked for.
 
         Returns:
             For each photo its own figures by name and, under each answer's name, those of the answer; None for what is
-            not a number.
+            not a number. Where regions are asked for, "regions" has the same of each.
         """
         count = rgb.shape[0]
         # A graph is compiled for one shape, so the last batch is filled up with a photo that does not count.
@@ -100,10 +122,12 @@ class Judge:
                 self._truth.update_truth(self._inception(truth), weight)
             for name, pictures in made.items():
                 self._frechet[name].update_prediction(self._inception(pictures), weight)
-        values = tf.nest.map_structure(lambda value: value.numpy(), values)
+        values = _as_numpy(values)
         rows = [tf.nest.map_structure(lambda value, i=i: _number(value[i]), values) for i in range(count)]
         if self._accuracy and logits is not None:
             self._classify(rows, logits, np.asarray(labels))
+        if regions:
+            self._add_regions(rows, regions, truth, made)
         return rows
 
     def result(self) -> dict[str, dict[str, float]]:
@@ -168,6 +192,60 @@ class Judge:
                 values[name]["lpips"] = metrics.lpips_of(self._vgg16, truth, pictures)
         return values
 
+    def _pixel_by_pixel(self, truth: tf.Tensor, made: dict[str, tf.Tensor]) -> dict[str, dict[str, tf.Tensor]]:
+        """What regions are summed up from, (batch, height, width) each, by answer."""
+        maps: dict[str, dict[str, tf.Tensor]] = {}
+        for name, pictures in made.items():
+            true, prediction = pair(truth, pictures)
+            maps[name] = {"squared_error": tf.reduce_mean(tf.math.squared_difference(true, prediction), axis=-1)}
+            if self._protocol.is_rgb:
+                maps[name]["delta_e_2000"] = metrics.delta_e_2000(rgb_to_lab(true), rgb_to_lab(prediction))
+        return maps
+
+    def _add_regions(
+        self,
+        rows: Sequence[dict[str, Any]],
+        regions: Sequence[Sequence[Region]],
+        truth: tf.Tensor,
+        made: dict[str, tf.Tensor],
+    ) -> None:
+        """Add what is true of its regions to each row; where no photo of the batch has boxes, that costs nothing."""
+        batch: Any = None
+        for i, (row, some) in enumerate(zip(rows, regions, strict=True)):
+            parts = []
+            for region in some:
+                if region.mask is None:
+                    values = _whole(row, truth.shape[1] * truth.shape[2])
+                else:
+                    batch = batch or _as_numpy((truth, made, self._measure_pixel_by_pixel(truth, made)))
+                    values = self._within(region.mask, *tf.nest.map_structure(lambda value, i=i: value[i], batch))
+                within, name = region.key
+                parts.append({"region": within, "class": name, "instances": region.instances, **values})
+            row["regions"] = parts
+
+    def _within(
+        self,
+        mask: np.ndarray,
+        truth: np.ndarray,
+        made: Mapping[str, np.ndarray],
+        maps: Mapping[str, Mapping[str, np.ndarray]],
+    ) -> dict[str, Any]:
+        """What is true of the pixels of one picture under the mask, in the words of a row."""
+        values: dict[str, Any] = {"pixels": int(np.count_nonzero(mask))}
+        for name, of_each in maps.items():
+            values[name] = {key: float(value[mask].mean(dtype=np.float64)) for key, value in of_each.items()}
+        if self._protocol.is_rgb:
+            values["colourfulness_truth"] = self._colourfulness_within(mask, truth)
+            for name, picture in made.items():
+                percentile = np.percentile(maps[name]["delta_e_2000"][mask], PERCENTILE)
+                values[name][f"delta_e_2000_p{PERCENTILE}"] = float(percentile)
+                values[name]["colourfulness_prediction"] = self._colourfulness_within(mask, picture)
+        return values
+
+    def _colourfulness_within(self, mask: np.ndarray, picture: np.ndarray) -> float:
+        # Where a pixel lies does not matter to it, so those of a region are a picture of one row.
+        return float(self._colourfulness(tf.constant(picture[mask][None, None]))[0])
+
     def _classify(self, rows: Sequence[dict[str, Any]], logits: np.ndarray, labels: np.ndarray) -> None:
         known = [i for i, label in enumerate(labels) if label >= 0]
         for k, metric in zip(TOP, self._accuracy.values(), strict=True):
@@ -192,6 +270,20 @@ def _of_each(protocol: Protocol, truth: tf.Tensor, made: tf.Tensor) -> dict[str,
         values |= {"delta_e_2000": mean, "delta_e_2000_p95": percentile}
         values["colourfulness_prediction"] = metrics.colourfulness_of(made)
     return values
+
+
+def _whole(row: Mapping[str, Any], pixels: int) -> dict[str, Any]:
+    """What a row says of its picture, as it is said of a region that is all of it."""
+
+    def alike(of: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: of[key] for key in _WITHIN if key in of}
+
+    answers = {name: alike(value) for name, value in row.items() if isinstance(value, dict)}
+    return {"pixels": pixels, **answers, **alike(row)}
+
+
+def _as_numpy(values: Any) -> Any:
+    return tf.nest.map_structure(lambda value: value.numpy(), values)
 
 
 def _number(value: Any) -> float | bool | None:

@@ -1,4 +1,4 @@
-"""TensorFlow, without what it says while it starts."""
+"""TensorFlow and LiteRT, without what they say while they start."""
 
 import os
 import sys
@@ -12,14 +12,21 @@ def quiet_import() -> Iterator[None]:
     if "tensorflow" in sys.modules:
         yield
         return
+    with silenced():
+        import tensorflow
+
+        tensorflow.config.list_physical_devices()
+        yield
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Keep off the terminal what libraries write to standard error by themselves, past Python."""
     sys.stderr.flush()
     kept = os.dup(2)
     with open(os.devnull, "w") as nowhere:  # noqa: PTH123
         os.dup2(nowhere.fileno(), 2)
     try:
-        import tensorflow
-
-        tensorflow.config.list_physical_devices()
         yield
     finally:
         os.dup2(kept, 2)

@@ -40,6 +40,9 @@ class Data(_Table):
     random_crop: Annotated[float, Field(ge=0, le=0.9)] = Field(
         0.0, description="the largest share of its sides that a training photo loses; 0: none"
     )
+    instances: Share = Field(
+        0.0, description="probability that one of a training photo's people and objects is shown in place of it"
+    )
     tone: Annotated[float, Field(ge=0, le=1)] = Field(
         0.0, description="how much the gamma and the contrast of L change as it is shown in training; 0: not"
     )
@@ -214,7 +217,7 @@ class Recipe(_Table):
 
 
 # The tables that come in kinds, and the kind of one that names none.
-_KINDS = {"network": "unet", "objective": "cgan", "optimizer": "adam"}
+KINDS = {"network": "unet", "objective": "cgan", "optimizer": "adam"}
 
 
 def load(path: Path, changes: Iterable[str] = ()) -> Recipe:
@@ -263,7 +266,7 @@ def changed(chosen: Recipe, values: Mapping[str, Any], where: str) -> Recipe:
 
 
 def has(chosen: Recipe, key: str, kinds: Mapping[str, str]) -> bool:
-    """Whether there is such a key in a recipe whose ``objective.kind`` or ``optimizer.kind`` is changed to `kinds`.
+    """Whether there is such a key in a recipe whose tables are of other `kinds`.
 
     Args:
         chosen: The recipe.
@@ -360,13 +363,13 @@ def _assign(tree: dict[str, Any], keys: list[str], value: Any) -> None:
         tree = tree.setdefault(name, {})
         if not isinstance(tree, dict):
             raise RecipeError(f"--set {'.'.join(keys)}: {'.'.join(tables[: depth + 1])} is a key, not a table")
-    if last == "kind" and tree.get("kind") != value and len(tables) == 1 and tables[0] in _KINDS:
+    if last == "kind" and tree.get("kind") != value and len(tables) == 1 and tables[0] in KINDS:
         tree.clear()
     tree[last] = value
 
 
 def _validate(tree: dict[str, Any], where: str) -> Recipe:
-    for name, kind in _KINDS.items():
+    for name, kind in KINDS.items():
         if isinstance(tree.get(name), dict):
             tree[name].setdefault("kind", kind)
     try:
@@ -380,7 +383,7 @@ def _explain(mistake: Any, tree: Mapping[str, Any]) -> str:
     """One line on what pydantic found: the key, what is wrong, what is allowed."""
     loc = [str(part) for part in mistake["loc"]]
     # In the path of a table that comes in kinds, pydantic puts the kind behind the table's name.
-    path = loc[:1] + loc[2:] if loc and loc[0] in _KINDS else loc
+    path = loc[:1] + loc[2:] if loc and loc[0] in KINDS else loc
     key = ".".join(path)
     if mistake["type"] == "extra_forbidden":
         siblings = _keys_beside(path, tree)

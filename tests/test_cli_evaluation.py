@@ -17,7 +17,8 @@ from command import Here, kcolor, mistake
 from made import fill
 
 from kcolor.colorizer import Colorizer
-from kcolor.data.manifest import Manifest
+from kcolor.data.instances import Instance
+from kcolor.data.manifest import SPLITS, Manifest
 from kcolor.data.reading import Pictures
 from kcolor.evaluate import evaluate
 from kcolor.evaluation import load
@@ -61,7 +62,7 @@ def work(tmp_path_factory, finished) -> Work:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
         for run in (tiny, other):
-            model, manifest = Colorizer.load(run.path), Manifest.load(run.manifest)
+            model, manifest = Colorizer.load(run.path), boxed(Manifest.load(run.manifest))
             # At the photos' own size, which is sooner done.
             paper = replace(PROTOCOLS["paper"], size=None)
             evaluate(model, Pictures(manifest), paper, run.path / "evaluations" / "test-paper")
@@ -69,6 +70,18 @@ def work(tmp_path_factory, finished) -> Work:
                 for split in ("val", "test"):
                     evaluate(model, Pictures(manifest, split), QUICK, folder / f"quick-{split}")
     return Work(folder, (tiny, other), alone, folder / "spoilt.keras")
+
+
+def boxed(manifest: Manifest) -> Manifest:
+    """The photos with people in two of three of each split, and a dog in one of three."""
+    boxes = (Instance("person", 1.0, 0, 0, 32, 32), Instance("[b]dog", 1.0, 16, 16, 64, 40))
+    photos = [
+        replace(photo, instances=boxes[: (place + 1) % 3])
+        for split in SPLITS
+        for place, photo in enumerate(manifest.split(split))
+    ]
+    rules = {**manifest.rules, "instances": {"detector": "faces", "sha256": "0", "min_score": 0.0, "min_size": 0}}
+    return replace(manifest, photos=sorted(photos, key=lambda photo: photo.path), rules=rules)
 
 
 def cells(said: str) -> dict[str, list[str]]:
@@ -178,6 +191,27 @@ def test_mistakes_of_evaluate(here, mistakes, words, said):
     assert after == before
 
 
+def test_evaluate_inside_and_outside_of_boxes(here, work, tmp_path):
+    boxed(Manifest.load(work.runs[0].manifest)).save(tmp_path / "found.csv")
+    words = ["--data", "found.csv", "--protocol", "native", "-o", "judged"]
+    said, _ = here("evaluate", work.alone, *words, cwd=tmp_path)
+    assert "inside and outside of instance boxes: model (all grey, mean ab)" in said
+    shown, found = cells(said), load(tmp_path / "judged").metrics["regions"]
+    labels = ("inside any box", "outside every box", "inside: person", "inside: [b]dog")
+    for region, label in zip(found, labels, strict=True):
+        told = {entry["figure"]: entry for entry in region["figures"]}
+        for cell, key, digits in zip(
+            shown[label][1:], ("psnr", "delta_e_2000", "colourfulness_ratio"), (2, 2, 3), strict=True
+        ):
+            model, grey, mean = (f"{told[key][answer]:.{digits}f}" for answer in ("model", "grey", "mean_ab"))
+            assert cell == f"{model} ({grey}, {mean})"
+        boxes = f"{region['instances']} box{'es' * (region['instances'] > 1)} in " if region["instances"] else ""
+        assert shown[label][0].startswith(f"{boxes}{region['photos']} photo")
+    page = (tmp_path / "judged" / "report.html").read_text(encoding="utf-8")
+    assert "inside: person" in page
+    assert "detector faces" in page
+
+
 # --- compare
 
 INTERVAL = re.compile(r"([+-]\d+\.\d+) \[([+-]\d+\.\d+), ([+-]\d+\.\d+)\]")
@@ -206,6 +240,28 @@ def test_compare_two_runs(work, tmp_path):
     assert page.lower().startswith("<!doctype html>")
     assert "tiny" in page
     assert "other" in page
+
+
+def test_compare_inside_and_outside_of_boxes(here, work, tmp_path):
+    folders = [shutil.copytree(run.path / "evaluations" / "test-paper", tmp_path / run.path.name) for run in work.runs]
+    said, told = here("compare", *folders, "--resamples", "100", cwd=tmp_path)
+    assert told == ""
+    first, second = (load(folder).metrics["regions"] for folder in folders)
+    lines = said.splitlines()
+    for place, start in enumerate(("inside any box", "outside every box", "inside: ", "inside: ")):
+        heading = next(i for i, line in enumerate(lines) if line.startswith(start + (first[place]["class"] or "")))
+        psnr = next(i for i in range(heading, len(lines)) if lines[i].startswith("PSNR"))
+        values = [regions[place]["figures"][0]["model"] for regions in (first, second)]
+        assert lines[psnr].split()[2:4] == [f"{value:.2f}" for value in values]
+        assert float(lines[psnr + 1].split()[0]) == pytest.approx(values[1] - values[0], abs=0.006)
+    assert "inside: person" in (tmp_path / "compare.html").read_text(encoding="utf-8")
+    # Other boxes: a line of why, and the rest.
+    metrics = folders[1] / "metrics.json"
+    metrics.write_text(metrics.read_text().replace(load(folders[1]).metrics["instances"]["boxes_sha256"], "00"))
+    said, told = here("compare", *folders, "--resamples", "100", cwd=tmp_path)
+    assert mistake(told).endswith("their boxes differ; evaluate with one manifest")
+    assert "inside" not in said
+    assert "PSNR (dB)" in said
 
 
 def test_compare_folders_and_write_elsewhere(here, work, tmp_path):

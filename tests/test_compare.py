@@ -13,10 +13,11 @@ import pytest
 from rich.console import Console
 
 from kcolor import compare
-from kcolor.compare import Difference
+from kcolor.compare import FEWEST, Difference
 from kcolor.errors import RunError
 from kcolor.evaluation import EVALUATION_VERSION, METRICS, PER_IMAGE, load
 from kcolor.figures import FIGURES, columns_of
+from kcolor.regions import pooled
 
 PROTOCOL = {"name": "rgb", "version": 1, "stochastic": False}
 
@@ -218,6 +219,129 @@ def test_other_content_under_the_same_paths(tmp_path, pair):
 def test_other_pictures_by_the_hash_alone(tmp_path, pair):
     other = write(tmp_path / "c", made(), pictures={"sha256": "ff"})
     assert refusal(pair[0], other).endswith(f"other pictures: their {METRICS} say so")
+
+
+# Inside and outside of boxes
+
+
+def with_regions(rows, model, *, dogs=12, seed=0):
+    """The rows with regions of made-up people in two of three photos, and of dogs in the first so many."""
+    boxes, answers = np.random.default_rng([seed, 100]), np.random.default_rng([seed, 100, model])
+    found = []
+    for i, row in enumerate(rows):
+        keys = [("outside", None)]
+        keys += [("inside", None), ("inside", "person")] if i % 3 else []
+        keys += [("inside", "dog")] if i < dogs else []
+        regions = []
+        for where, name in keys:
+            error, truth = boxes.uniform(0.001, 0.01), boxes.uniform(5, 60)
+            own = {
+                "squared_error": error * answers.uniform(0.8, 1.2),
+                "delta_e_2000": 900 * error * answers.uniform(0.8, 1.2),
+                "colourfulness_prediction": truth * answers.uniform(0.4, 0.8),
+            }
+            regions.append(
+                {
+                    "region": where,
+                    "class": name,
+                    "instances": int(boxes.integers(1, 4)) if where == "inside" else 0,
+                    "pixels": int(boxes.integers(10, 200)),
+                    "colourfulness_truth": truth,
+                    "model": own,
+                    "grey": {"squared_error": 0.01, "delta_e_2000": 12.0, "colourfulness_prediction": 0.0},
+                    "mean_ab": {"squared_error": 0.01, "delta_e_2000": 12.0, "colourfulness_prediction": 1.0},
+                }
+            )
+        found.append({**row, "regions": regions})
+    return found
+
+
+def write_with(path, rows, boxes="b0"):
+    return write(path, rows, instances={"detector": "made", "boxes_sha256": boxes}, regions=pooled(rows))
+
+
+def within(rows, key):
+    return [part for row in rows for part in row.get("regions", ()) if (part["region"], part["class"]) == key]
+
+
+@pytest.fixture
+def found_in(tmp_path):
+    rows = [with_regions(made(30, model=model), model, dogs=FEWEST - 1) for model in (1, 2)]
+    # Rows are matched by picture, whatever their order.
+    return [write_with(tmp_path / "a", rows[0]), write_with(tmp_path / "b", rows[1][::-1])]
+
+
+def test_regions_are_compared_as_pictures_are(found_in):
+    compared = compare.compare(found_in, resamples=60, seed=5)
+    assert compared.parts_missing == ""
+    # As without: nothing of the whole pictures' differences is touched.
+    plain = [replace(each, metrics={**each.metrics, "regions": [], "instances": {}}) for each in found_in]
+    assert compare.compare(plain, resamples=60, seed=5).differences == compared.differences
+    parts = {part.first.key: part for part in compared.parts}
+    assert list(parts) == [("inside", None), ("outside", None), ("inside", "person"), ("inside", "dog")]
+    keys = ["psnr", "delta_e_2000", "colourfulness_ratio", "colourfulness_difference", "colourfulness_prediction"]
+    for key in [("inside", "person"), ("outside", None)]:
+        assert parts[key].first.photos == len(within(found_in[0].rows, key))
+        (differences,) = parts[key].differences
+        assert set(differences) == set(keys)
+        rows = [within(sorted(each.rows, key=lambda row: row["path"]), key) for each in found_in]
+        for figure, difference in differences.items():
+            one, two = (FIGURES[figure].of(columns_of(some)) for some in rows)
+            assert difference.value == pytest.approx(two - one)
+            expected = naive([replace(found_in[0], rows=some) for some in rows], figure, 60, 5)
+            assert (difference.low, difference.high) == pytest.approx(expected, abs=1e-9)
+            assert difference.low < difference.high
+
+
+def test_few_photos_have_no_interval(found_in):
+    compared = compare.compare(found_in, resamples=60)
+    (dogs,) = [part for part in compared.parts if part.first.key == ("inside", "dog")]
+    assert dogs.first.photos == FEWEST - 1
+    for difference in dogs.differences[0].values():
+        assert difference.value
+        assert (difference.low, difference.high) == (None, None)
+
+
+def test_regions_on_the_terminal(found_in):
+    console = Console(record=True, width=120, file=io.StringIO())
+    console.print(compare.parts_table(compare.compare(found_in, resamples=60)))
+    lines = console.export_text().splitlines()
+    places = [lines.index(line) for line in lines if line.startswith(("inside", "outside"))]
+    assert [lines[place].split("  ")[0] for place in places] == [
+        "inside any box",
+        "outside every box",
+        "inside: person",
+        "inside: dog",
+    ]
+    psnr = next(line for line in lines[places[2] :] if line.startswith("PSNR"))
+    people = [columns_of(within(each.rows, ("inside", "person"))) for each in found_in]
+    assert psnr.split()[2:4] == [FIGURES["psnr"].show(FIGURES["psnr"].of(columns)) for columns in people]
+    assert "[" in lines[lines.index(psnr) + 1]
+    assert not any("[" in line for line in lines[places[3] :])
+
+
+def test_other_boxes_are_not_compared(tmp_path, found_in):
+    rows = found_in[0].rows
+    other = write_with(tmp_path / "c", rows, "b1")
+    compared = compare.compare([found_in[0], other], resamples=20)
+    assert compared.parts == []
+    assert compare.parts_table(compared) is None
+    assert "their boxes differ" in compared.parts_missing and "\n" not in compared.parts_missing
+    assert compared.differences[0]["psnr"].value == 0.0
+    # One of a time, or a manifest, without any.
+    old = write(tmp_path / "d", made(30, model=3))
+    compared = compare.compare([found_in[0], old], resamples=20)
+    assert "no instances were looked for in the photos of d" in compared.parts_missing
+    both = compare.compare([old, write(tmp_path / "e", made(30, model=4))], resamples=20)
+    assert (both.parts, both.parts_missing, compare.parts_table(both)) == ([], "", None)
+
+
+def test_photos_in_which_nothing_was_found_have_no_table(tmp_path):
+    rows = [with_regions(made(12, model=model), model, dogs=0)[::3] for model in (1, 2)]
+    both = [write_with(tmp_path / name, some) for name, some in zip("ab", rows, strict=True)]
+    compared = compare.compare(both, resamples=20)
+    assert [part.first.key for part in compared.parts] == [("outside", None)]
+    assert compare.parts_table(compared) is None
 
 
 # The differences

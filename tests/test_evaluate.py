@@ -21,7 +21,8 @@ from skimage.color import deltaE_ciede2000, lab2rgb, rgb2lab
 
 from kcolor import weights
 from kcolor.colorizer import Colorizer, of, stochastic
-from kcolor.data.manifest import Manifest
+from kcolor.data.instances import Instance
+from kcolor.data.manifest import Manifest, Photo
 from kcolor.data.reading import Pictures
 from kcolor.errors import DataError, KcolorError, RunError
 from kcolor.evaluate import evaluate, folder_for
@@ -29,6 +30,7 @@ from kcolor.evaluation import METRICS, PER_IMAGE, REPORT, Evaluation, load
 from kcolor.figures import ANSWERS, FIGURES, columns_of
 from kcolor.join import join
 from kcolor.protocols import PROTOCOLS, Protocol
+from kcolor.regions import boxes_sha256
 from kcolor.weights import CATALOGUE
 
 FILES = [METRICS, PER_IMAGE, REPORT]
@@ -283,6 +285,61 @@ def test_what_was_trained_on_is_said(several):
     assert several["rgb"].metrics["warnings"] == ["the model was trained on photos of this split"]
     assert several["native"].metrics["warnings"] == []
     assert several["paper"].metrics["warnings"] == []
+
+
+# --- inside and outside of boxes
+
+
+FOUND = {
+    "0.bmp": (Instance("person", 1.0, 0, 8, 24, 40), Instance("dog", 0.5, 16, 0, 64, 33)),
+    "1.bmp": (Instance("person", 1.0, 0, 0, 64, 64),),
+    "4.bmp": (Instance("person", 1.0, 60, 60, 64, 64), Instance("person", 1.0, 1, 1, 3, 3)),
+}
+
+
+def with_instances(manifest: Manifest) -> Manifest:
+    photos = [replace(photo, instances=FOUND.get(photo.path, ())) for photo in manifest.photos]
+    rules = {"detector": "by hand", "sha256": "00", "min_score": 0.0, "min_size": 0}
+    return replace(manifest, photos=photos, rules={**manifest.rules, "instances": rules})
+
+
+def in_boxes(photo: Photo) -> dict[tuple[str, str | None], np.ndarray]:
+    """The pixels of each region, by hand, of 64 x 64."""
+    boxes = {("inside", each.name): np.zeros((64, 64), bool) for each in photo.instances}
+    for each in photo.instances:
+        boxes["inside", each.name][each.top : each.bottom, each.left : each.right] = True
+    inside = np.any([*boxes.values(), np.zeros((64, 64), bool)], axis=0)
+    found = {("inside", None): inside, ("outside", None): ~inside, **boxes}
+    return {key: mask for key, mask in found.items() if mask.any()}
+
+
+def test_figures_inside_and_outside_of_boxes(model, basis, squares, tmp_path):
+    manifest = with_instances(squares)
+    manifest.save(tmp_path / "manifest.csv")
+    done = judged(model, Manifest.load(tmp_path / "manifest.csv"), tmp_path / "e")
+    assert load(tmp_path / "e").metrics == done.metrics
+    json.loads((tmp_path / "e" / METRICS).read_text(), parse_constant=pytest.fail)
+    told = {(each["region"], each["class"]): each for each in done.metrics["regions"]}
+    assert list(told) == [("inside", None), ("outside", None), ("inside", "person"), ("inside", "dog")]
+    assert [each["instances"] for each in told.values()] == [5, 0, 4, 1]
+    errors: dict[tuple, list[np.ndarray]] = {key: [] for key in told}
+    for photo in manifest.photos:
+        rgb = np.asarray(Image.open(squares.root / photo.path))
+        error = ((np.round(255 * lab2rgb(rgb2lab(rgb) * [1, 0, 0])) - rgb) / 255) ** 2
+        for key, mask in in_boxes(photo).items():
+            errors[key].append(error[mask])
+    for key, some in errors.items():
+        assert (told[key]["photos"], told[key]["pixels"]) == (len(some), sum(map(len, some)))
+        (psnr,) = told[key]["figures"]  # the only one without colours
+        assert psnr["figure"] == "psnr"
+        assert psnr["grey"] == pytest.approx(-10 * np.log10(np.concatenate(some).mean()), abs=0.02)
+    # Inside and outside are all there is; and of the whole photos the same is said as ever.
+    assert told["inside", None]["pixels"] + told["outside", None]["pixels"] == 6 * 64 * 64
+    assert done.metrics["figures"] == basis.metrics["figures"]
+    assert [row | {"regions": 0} for row in done.rows] == [row | {"regions": 0} for row in basis.rows]
+    assert not {"regions", "instances"} & basis.metrics.keys()
+    boxes = boxes_sha256({photo.path: photo.instances for photo in manifest.photos})
+    assert done.metrics["instances"] == {**manifest.rules["instances"], "boxes_sha256": boxes}
 
 
 # --- which pictures

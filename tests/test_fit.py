@@ -21,6 +21,7 @@ from PIL import Image
 from kcolor import build, callbacks, checkpoint, files, fit, loop, recipe
 from kcolor.colorizer import Colorizer
 from kcolor.data import dataset, manifest
+from kcolor.data.instances import Instance
 from kcolor.errors import DataError, RecipeError, RunError
 from kcolor.protocols import PROTOCOLS
 from kcolor.run import Run
@@ -108,20 +109,30 @@ def kill_at(step: int, path: Path, *words) -> None:
     process.wait()
 
 
+def with_instances(found: manifest.Manifest) -> manifest.Manifest:
+    """The same, with boxes in two of three photos."""
+    some = [(), (Instance("face", 1.0, 3, 5, 40, 44),), (Instance("face", 1.0, 0, 0, 20, 20),) * 2]
+    photos = [dataclasses.replace(photo, instances=some[i % 3]) for i, photo in enumerate(found.photos)]
+    rules = {"detector": "faces", "sha256": "0", "min_score": 0.5, "min_size": 16}
+    return manifest.Manifest(found.root, photos, {**found.rules, "instances": rules})
+
+
 def test_a_killed_run_with_augmentation_ends_as_if_it_had_not_been(photos, tmp_path, monkeypatch):
     whole, killed, seen = tmp_path / "whole", tmp_path / "killed", []
 
     def spy(*arguments, method=fit.dataset.training_stream, **options):
-        seen.append(options["random_crop"])
+        seen.append((options["random_crop"], options["instances"]))
         return method(*arguments, **options)
 
     monkeypatch.setattr(fit.dataset, "training_stream", spy)
-    changes = ["data.random_crop=0.2", "data.tone=0.2", "data.grain=3.0"]
+    changes = ["data.random_crop=0.2", "data.tone=0.2", "data.grain=3.0", "data.instances=0.5"]
+    found = tmp_path / "found.csv"
+    with_instances(surveyed(photos)).save(found)
     model = build.color_gan(narrow("gan", *changes), 0, 8)
     assert (model.tone, model.grain, model.seed) == (0.2, 3.0, 0)
-    fit.fit(narrow("gan", *changes), surveyed(photos), whole, name="gan")
-    assert seen == [0.2]
-    words = ["fit", "gan", "--data", photos, *settings(*changes, "train.checkpoint_minutes=0"), "-o", killed]
+    fit.fit(narrow("gan", *changes), manifest.Manifest.load(found), whole, name="gan")
+    assert seen == [(0.2, 0.5)]
+    words = ["fit", "gan", "--data", found, *settings(*changes, "train.checkpoint_minutes=0"), "-o", killed]
     kill_at(2, killed, *words)
     assert not Run(killed).generator.exists()
     fit.resume(None, killed)

@@ -14,8 +14,10 @@ from golden import photo_pair, uniform
 from skimage.color import deltaE_ciede2000, lab2rgb, rgb2lab
 
 from kcolor import metrics, trunks
+from kcolor.data.instances import Instance
 from kcolor.judge import Judge
 from kcolor.protocols import PROTOCOLS, Protocol
+from kcolor.regions import regions_of
 
 COUNT = 11  # so that the second batch of eight is not full
 ANSWERS = ("model", "grey", "mean_ab")
@@ -30,6 +32,12 @@ PLAIN = Protocol(
 )
 # And not even compiled: for what has nothing to do with batches.
 SINGLY = replace(PLAIN, size=None)
+
+# Of 32 x 32: two classes that overlap, at the edges; the whole picture; nothing; a single pixel.
+PERSON, OTHER = Instance("person", 1.0, 0, 0, 12, 20), Instance("person", 1.0, 20, 25, 32, 32)
+DOG, ALL = Instance("dog", 1.0, 8, 10, 25, 30), Instance("dog", 1.0, 0, 0, 32, 32)
+FOUND = [[PERSON, OTHER, DOG], [ALL], [], [Instance("person", 1.0, 31, 0, 32, 1)], *[[]] * (COUNT - 4)]
+REGIONS = [regions_of(found, (32, 32), (32, 32)) for found in FOUND]
 
 OF_ALL = {"psnr", "psnr_median", "psnr_median_near_grey", "ssim"}
 OF_COLOURS = {
@@ -81,6 +89,7 @@ def judged(
     *,
     labels: Sequence[int] | None = None,
     ab: np.ndarray = AB,
+    regions: bool = False,
     **networks,
 ) -> Seen:
     """Judge some of the photos in these batches."""
@@ -88,7 +97,8 @@ def judged(
     rows = []
     for batch in map(list, batches):
         known = (LOGITS[batch], [labels[i] for i in batch]) if labels is not None else ()
-        rows += judge.update(tf.constant(TRUTH[batch]), tf.constant(ab[batch]), *known)
+        within = [REGIONS[i] for i in batch] if regions else ()
+        rows += judge.update(tf.constant(TRUTH[batch]), tf.constant(ab[batch]), *known, regions=within)
     return Seen(judge.result(), rows, judge.warnings, judge.true_features)
 
 
@@ -106,8 +116,8 @@ def inception(published):
 
 @pytest.fixture(scope="module")
 def colours() -> Seen:
-    """With colours and classes."""
-    return judged(PROTOCOLS["native"], ONE_BY_ONE, labels=LABELS)
+    """With colours, classes and regions."""
+    return judged(PROTOCOLS["native"], ONE_BY_ONE, labels=LABELS, regions=True)
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +184,61 @@ def test_what_is_not_a_number_is_none():
     assert seen.figures["psnr"]["model"] == np.inf
     assert seen.figures["ssim"]["model"] == pytest.approx(1)
     assert np.isfinite(seen.figures["psnr"]["grey"])
+
+
+# --- inside and outside of boxes
+
+
+def test_what_is_said_of_regions(colours):
+    keys = [[(part["region"], part["class"]) for part in row["regions"]] for row in colours.rows[:4]]
+    both, dog, person = [("inside", None), ("outside", None)], ("inside", "dog"), ("inside", "person")
+    assert keys == [[*both, dog, person], [both[0], dog], [both[1]], [*both, person]]
+    for i in (0, 3):
+        lab = rgb2lab(TRUTH[i])
+        for part, region in zip(colours.rows[i]["regions"], REGIONS[i], strict=True):
+            mask = region.mask
+            assert (part["pixels"], part["instances"]) == (mask.sum(), region.instances)
+            assert part["colourfulness_truth"] == pytest.approx(colourful(TRUTH[i][mask]), abs=0.1)
+            for answer in ANSWERS:
+                made, said = PREDICTIONS[answer][i], part[answer]
+                error = ((made - TRUTH[i].astype(float)) ** 2)[mask].mean() / 255**2
+                assert said["squared_error"] == pytest.approx(error, rel=5e-3, abs=1e-6)
+                difference = deltaE_ciede2000(lab, rgb2lab(made / 255))[mask]
+                assert said["delta_e_2000"] == pytest.approx(difference.mean(), abs=0.05)
+                assert said["delta_e_2000_p95"] == pytest.approx(np.percentile(difference, 95), abs=0.2)
+                assert said["colourfulness_prediction"] == pytest.approx(colourful(made[mask]), abs=0.2)
+
+
+def colourful(pixels: np.ndarray) -> float:
+    """Hasler and Süsstrunk, of pixels (n, 3)."""
+    red, green, blue = pixels.astype(float).T
+    opponent = np.stack([red - green, (red + green) / 2 - blue])
+    return np.linalg.norm(opponent.std(axis=1)) + 0.3 * np.linalg.norm(opponent.mean(axis=1))
+
+
+def test_a_region_of_the_whole_picture_is_the_picture(colours):
+    for row in colours.rows[1:3]:
+        for part in row["regions"]:
+            assert part["pixels"] == 32 * 32
+            assert part["colourfulness_truth"] == pytest.approx(row["colourfulness_truth"], rel=1e-5)
+            for answer in ANSWERS:
+                assert part[answer].keys() == row[answer].keys() - {"psnr", "ssim", "top_1", "top_5"}
+                assert part[answer] == pytest.approx({key: row[answer][key] for key in part[answer]}, rel=1e-4)
+
+
+def test_regions_in_batches_and_without_colours(plain):
+    """Each photo of a batch has its own; what is said of the whole photos stays what it was."""
+    seen = judged(PLAIN, regions=True)
+    for i in (0, 1, 3):
+        for part, region in zip(seen.rows[i]["regions"], REGIONS[i], strict=True):
+            error = ((PREDICTIONS["model"][i] - TRUTH[i].astype(float)) ** 2)[region.mask].mean() / 255**2
+            assert part["model"] == {"squared_error": pytest.approx(error, rel=5e-3, abs=1e-6)}
+            assert "colourfulness_truth" not in part
+    for row, without in zip(seen.rows, plain.rows, strict=True):
+        assert "regions" not in without
+        assert row["grey"].items() <= without["grey"].items()
+    assert seen.rows[10]["regions"][0]["model"] == {"squared_error": plain.rows[10]["model"]["squared_error"]}
+    assert {key: seen.figures[key] for key in OF_ALL} == {key: plain.figures[key] for key in OF_ALL}
 
 
 # --- all pictures
@@ -283,7 +348,7 @@ def test_which_figures_each_protocol_has(colours, plain, paper):
     for seen in (colours, plain, paper):
         for key, found in seen.figures.items():
             assert found.keys() == ({"model"} if key.startswith("top_") else set(ANSWERS))
-    assert set(colours.rows[0]) == {"near_grey", "colourfulness_truth", *ANSWERS}
+    assert set(colours.rows[0]) == {"near_grey", "colourfulness_truth", "regions", *ANSWERS}
     assert set(colours.rows[0]["grey"]) == {
         "squared_error", "psnr", "ssim", "delta_e_2000", "delta_e_2000_p95", "colourfulness_prediction",
     }  # fmt: skip

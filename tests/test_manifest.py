@@ -239,7 +239,7 @@ def test_a_failed_save_leaves_the_old_manifest(folder, tmp_path, monkeypatch):
     found.save(path)
     before = path.read_bytes()
 
-    def full(file, rows):
+    def full(file, rows, **_):
         file.write("path")
         raise OSError(28, "No space left on device")
 

@@ -1,10 +1,11 @@
 import pytest
-from webpage import evaluation, labelled, parsed, photographed, share_of
+from webpage import evaluation, labelled, parsed, photographed, share_of, within_boxes
 
-from kcolor.compare import Comparison, Difference
+from kcolor.compare import ComparedPart, Comparison, Difference
 from kcolor.figures import FIGURES, NOTHING
 from kcolor.pages import comparison_page
 from kcolor.pages.charts import MINUS
+from kcolor.regions import parts
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +87,30 @@ def test_differences_with_an_interval_are_drawn_in_place(comparison):
     assert dots[0] > zero and 0 < zero - dots[1] < 1
     assert "wide & <deep>" in panels["psnr"].text
     assert "better →" in panels["psnr"].text and "← better" in panels["delta_e_2000"].text
+
+
+def test_inside_and_outside_of_boxes(rows):
+    made = [within_boxes(rows), within_boxes(rows)]
+    differences = [Difference(0.57, 0.48, 0.66)] * 3 + [Difference(0.1, None, None)]
+    regions = zip(*(parts(each.metrics) for each in made), differences, strict=True)
+    found = [ComparedPart(each, [{"psnr": difference}]) for *each, difference in regions]
+    page = parsed(comparison_page(Comparison(["one", "other"], made, [{}], 100, found)))
+    table = page.one("section", aria_labelledby="regions").one("table")
+    headings = [each.text for each in table.all("th", scope="rowgroup")]
+    assert [heading.split(" box")[0] for heading in headings[:2]] == ["inside any", "outside every"]
+    assert headings[3].startswith("inside: <zebra> 3 boxes in 3 photos, ")
+    keys = ["psnr", "delta_e_2000", "delta_e_2000_p95", "colourfulness_prediction"]
+    keys += ["colourfulness_ratio", "colourfulness_difference"]
+    lines = table.all("tr", data_region="inside: <zebra>")
+    assert [line.attributes["data-figure"] for line in lines] == keys
+    shown = FIGURES["psnr"].show(parts(made[0].metrics)[3].figures["psnr"]["model"])
+    assert [cell.text for cell in lines[0].all("td")][1:] == [shown, f"{shown}+0.10 (no interval)"]
+    (psnr, *_) = table.all("tr", data_region="inside any box")
+    assert psnr.all("td")[2].text.endswith("+0.57 (+0.48 to +0.66) ✓ better")
+    # Of other boxes, only why.
+    page = parsed(comparison_page(Comparison(["one", "other"], made, [{}], 100, [], "their boxes differ")))
+    assert not page.all(id="regions")
+    assert [each.text for each in page.one("aside").all("li")] == ["all: their boxes differ"]
 
 
 def test_two_evaluations_without_any_difference(rows):

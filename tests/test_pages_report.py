@@ -2,7 +2,7 @@ import re
 
 import numpy as np
 import pytest
-from webpage import ABOUT, Element, evaluation, labelled, line, parsed, photographed, share_of, shown
+from webpage import ABOUT, Element, evaluation, labelled, line, parsed, photographed, share_of, shown, within_boxes
 
 from kcolor.figures import ANSWERS, FIGURES, NOTHING, columns_of
 from kcolor.pages import report_page
@@ -181,6 +181,29 @@ def test_classes_are_sorted_and_their_figures_are_of_their_pictures(rows):
         del numbers[:2]
     assert numbers == [FIGURES["colourfulness_ratio"].show(0.6)]
     assert sea.all("td")[0].text == "20"
+
+
+def test_inside_and_outside_of_boxes(rows):
+    made = within_boxes(rows)
+    page = parsed(report_page(made, []))
+    table = page.one("section", aria_labelledby="regions").one("table")
+    assert "detector faces" in table.one("caption").text
+    lines = {each.one("th").text: each for each in table.one("tbody").all("tr")}
+    assert list(lines) == ["inside any box", "outside every box", "inside: person", "inside: <zebra>"]
+    assert [cell.text for cell in lines["inside: <zebra>"].all("td")][:2] == ["3", "3"]
+    assert [cell.text for cell in lines["outside every box"].all("td")][:2] == ["", "60"]
+    told = {(each["region"], each["class"]): each for each in made.metrics["regions"]}
+    figures = {entry["figure"]: entry for entry in told["inside", "person"]["figures"]}
+    numbers = [each.text for each in lines["inside: person"].all("span", class_="number")]
+    for key in ("psnr", "delta_e_2000"):
+        model, grey = (FIGURES[key].show(figures[key][answer]) for answer in ("model", "grey"))
+        assert numbers[:2] == [f"{model}✓ better", grey]
+        del numbers[:2]
+    assert numbers == ["0.600"]
+    # Nothing was found: no table.
+    made.metrics["regions"] = [each for each in made.metrics["regions"] if each["region"] == "outside"]
+    assert not parsed(report_page(made, [])).all(id="regions")
+    assert not parsed(report_page(evaluation(rows), [])).all(id="regions")
 
 
 def test_without_classes_there_is_no_table_of_them():

@@ -77,7 +77,7 @@ def test_the_space_of_the_documentation_holds_the_recipe(load):
         ('objective = "colourfulness_truth"\n[space]\nseed = [1, 2]', 'objective: "colourfulness_truth" is none of '),
         ('objective = ["psnr", "psnr"]\n[space]\nseed = [1, 2]', "objective: psnr twice"),
         ('objective = "lpips"\n[space]\nseed = [1, 2]', "objective lpips needs "),
-        (HEAD + '"network.widht" = [8, 16]', "network.widht: no such key; allowed here: width, "),
+        (HEAD + '"network.widht" = [8, 16]', "network.widht: no such key; allowed here: kind, width, "),
         (HEAD + '"netwrok.width" = [8, 16]', "netwrok: no such key; allowed here: seed, "),
         (HEAD + '"network.width.x" = [8, 16]', "network.width.x: network.width is a key, not a table"),
         (HEAD + '"network.width" = { low = 8, high = 8 }', "network.width: an empty range: low = 8 is not below"),

@@ -14,6 +14,7 @@ from PIL import Image
 from kcolor.evaluation import Evaluation
 from kcolor.figures import ANSWERS, FIGURES, columns_of
 from kcolor.pages import Shown, chosen, ranked_by
+from kcolor.regions import INSIDE, OUTSIDE, pooled
 
 OUTPUT = Path(__file__).parent / "output"
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -179,6 +180,21 @@ def evaluation(rows: list[dict], **changes) -> Evaluation:
         "per_image_sha256": "ef" * 32,
     }
     return Evaluation(Path("somewhere"), metrics | changes, rows)
+
+
+def within_boxes(rows: list[dict], *, zebras=3) -> Evaluation:
+    """The same in which people were found in every second picture, and zebras in the first ones."""
+    rows = [dict(row) for row in rows]
+    for place, row in enumerate(rows):
+        keys = [(*INSIDE, 2), (*OUTSIDE, 0)] if place % 2 else [(*OUTSIDE, 0)]
+        keys += [("inside", "person", 2)] if place % 2 else []
+        keys += [("inside", "<zebra>", 1)] if place < zebras else []
+        alike = {key: value for key, value in row.items() if key in ("colourfulness_truth", *ANSWERS)}
+        row["regions"] = [
+            alike | {"region": where, "class": name, "instances": boxes, "pixels": 1000 + place}
+            for where, name, boxes in keys
+        ]
+    return evaluation(rows, instances={"detector": "faces", "boxes_sha256": "00"}, regions=pooled(rows))
 
 
 def plain(colour: tuple[int, int, int], height=200, width=300) -> np.ndarray:

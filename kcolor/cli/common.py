@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 # As in kcolor.protocols, which is TensorFlow.
 PROTOCOLS = ["rgb", "native", "paper"]
 
+_CLASSES = 10  # of instances that are named
+
 # What the manifest's reasons are called where a word does not say it.
 _OUT = {"format": "of a format that training does not read", "small": "too small"}
 
@@ -85,6 +87,19 @@ def tell_of(manifest: "Manifest") -> None:
         names = manifest.photos.paths[manifest.photos.toned]
         shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
         click.echo(f"toned monochromes: {toned:,} ({shown}); --set data.drop_toned=true leaves them out")
+    if manifest.has_instances:
+        tell_of_instances(manifest)
+
+
+def tell_of_instances(manifest: "Manifest") -> None:
+    """Say how many people and objects were found in the photos that are kept, and by what."""
+    kept = manifest.photos[manifest.photos.kept].instances
+    told = [f"{count:,} {name} on {photos:,} photos" for name, (count, photos) in kept.tally().items()]
+    more = [f"and {len(told) - _CLASSES} classes more"] if len(told) > _CLASSES else []
+    without = f"{int((kept.counts == 0).sum()):,} photos without"
+    click.echo(
+        f"instances, by {manifest.rules['instances']['detector']}: {'; '.join([*told[:_CLASSES], *more, without])}"
+    )
 
 
 def of_batch(counts: dict[str, int], reasons: dict[str, int]) -> str:

@@ -29,5 +29,10 @@ def compare(
     found = verb.gather(evaluations, split=split, protocol=protocol, stochastic=stochastic)
     compared = verb.compare(found, resamples=resamples)
     show(verb.table(compared))
+    if compared.parts_missing:
+        click.echo(f"note: {compared.parts_missing}", err=True)
+    elif within := verb.parts_table(compared):
+        click.echo()
+        show(within)
     files.write_text(output, pages.comparison_page(compared))
     click.echo(f"page: {output}")

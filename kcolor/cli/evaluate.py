@@ -70,6 +70,8 @@ def evaluate(
             on_progress=on_progress,
         )
     show(_scores(done))
+    if within := _within_boxes(done):
+        show(within)
     for warning in done.metrics["warnings"]:
         click.echo(f"note: {warning}", err=True)
     click.echo(f"figures: {folder / 'metrics.json'}\npage: {folder / 'report.html'}")
@@ -93,4 +95,32 @@ def _scores(evaluation: "Evaluation") -> Any:
         table.add_row(f"{figure.label} {_BETTER[figure.better]}", *shown, f"{figure.unit} {figure.about}".strip())
     for entry in evaluation.metrics["missing"]:
         table.add_row(FIGURES[entry["figure"]].label, *[NOTHING] * len(ANSWERS), entry["why"])
+    return table
+
+
+def _within_boxes(evaluation: "Evaluation") -> Any:
+    """The main figures inside and outside of instance boxes as a table; nothing where there are none."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from kcolor.figures import ANSWERS, FIGURES
+    from kcolor.regions import MAIN, MOST, parts, worth_showing
+
+    found = {part.key: part for part in parts(evaluation.metrics)}
+    shown, more = worth_showing(found, MOST)
+    if not shown:
+        return None
+    keys = [key for key in MAIN if key in found[shown[0]].figures]
+    table = Table(
+        title=f"inside and outside of instance boxes: model ({ANSWERS['grey']}, {ANSWERS['mean_ab']})",
+        caption=f"{more} more classes on the page" if more else None,
+    )
+    for name in ("where", "made of"):
+        table.add_column(name)
+    for figure in map(FIGURES.__getitem__, keys):
+        unit = f", {figure.unit}" if figure.unit else ""
+        table.add_column(f"{figure.label}{unit} {_BETTER[figure.better]}", justify="right", no_wrap=True)
+    for part in map(found.__getitem__, shown):
+        scored = [[FIGURES[key].show(part.figures[key][answer]) for answer in ANSWERS] for key in keys]
+        table.add_row(Text(part.label), part.about, *(f"{model} ({', '.join(others)})" for model, *others in scored))
     return table

@@ -1,7 +1,8 @@
 """Photos on disk -> batches of uint8 RGB and labels, with `tf.data`.
 
 The stream that training reads is a pure function of the seed and the position in it: which photo stands where,
-and whether it is mirrored and how it is cut. So a run that is resumed reads on exactly where it stopped.
+whether one of its instances is shown in place of it, and whether it is mirrored and how it is cut. So a run that is
+resumed reads on exactly where it stopped.
 """
 
 import os
@@ -14,12 +15,14 @@ import tensorflow as tf
 
 from kcolor import image
 from kcolor.data import records
+from kcolor.data.instances import Instances
 from kcolor.data.records import Shards
 from kcolor.data.rows import Rows, Texts
 
-# Keep the draws of the mirror image and of the window apart from the draw of the order, and from each other.
+# Keep the draws of the mirror image, the window and the instance apart from the draw of the order, and from each other.
 _FLIP_STREAM = 0x666C6970
 _WINDOW_STREAM = 0x77696E64
+_INSTANCE_STREAM = 0x696E7374
 
 _PAGE = 2**14  # bytes of names in a text
 
@@ -32,11 +35,13 @@ class Photos:
         paths: Their files; `kcolor.data.rows.Texts` where there are millions.
         labels: Class numbers, one a photo; all 0 where there are no classes.
         orientations: EXIF orientations 1 to 8, one a photo.
+        instances: What is shown of each photo's instances, in pixels of the upright photo; None: there are none.
     """
 
     paths: Sequence[str | Path]
     labels: Sequence[int] | np.ndarray
     orientations: Sequence[int] | np.ndarray
+    instances: Instances | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -55,6 +60,7 @@ def photos_of(rows: Rows, root: Path, classes: Sequence[str]) -> Photos:
         paths=rows.paths.below(os.path.join(root, "")),  # noqa: PTH118 - that ends with a separator
         labels=np.array([numbers.get(name, 0) for name in rows.labels], np.int32)[rows.label],
         orientations=rows.orientation.astype(np.int32),
+        instances=rows.instances.widened(rows.width, rows.height),
     )
 
 
@@ -68,6 +74,7 @@ def training_stream(
     crop: bool = False,
     flip: float = 0.5,
     random_crop: float = 0.0,
+    instances: float = 0.0,
     replica: int = 0,
     replicas: int = 1,
 ) -> tf.data.Dataset:
@@ -80,12 +87,14 @@ def training_stream(
         photos: At least one.
         size: Side of the squares.
         batch_size: Photos a batch.
-        seed: Of the order, of the mirroring and of the windows.
+        seed: Of the order, of the instances, of the mirroring and of the windows.
         start: The batch to begin with; what went before is skipped without being read.
         crop: Keep the aspect by cutting out the centre (`kcolor.image.fit_square`).
         flip: Probability that a photo is mirrored.
         random_crop: The largest share of its sides, below 1, that a photo loses: what is shown of it is a window of its
             own proportions, of a size and at a place drawn anew each time. 0: all of it.
+        instances: Probability that of a photo that has instances one is shown, any of them alike, as if it were the
+            photo; shards have none.
         replica: Whose rows these are.
         replicas: Of how many; `batch_size` is a multiple of it.
 
@@ -96,6 +105,7 @@ def training_stream(
         tf.errors.NotFoundError, tf.errors.InvalidArgumentError: While reading, if a photo has gone or is broken.
     """
     rows = batch_size // replicas
+    boxed: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None
     if isinstance(photos, Shards):
         load = _square_loader(photos, size)
         places = records.shuffled(
@@ -106,13 +116,19 @@ def training_stream(
         numbers = tf.data.Dataset.range(start * rows, np.iinfo(np.int64).max // replicas)
         positions = numbers.map(lambda number: number // rows * batch_size + replica * rows + number % rows)
         places = positions.map(_shuffled(len(photos), seed))
+        if instances and photos.instances is not None:
+            boxed = _boxes(photos.instances, instances, seed)
 
     def sample(position: tf.Tensor, place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        if random_crop:
-            draws = tf.random.stateless_uniform((3,), tf.stack([position, seed ^ _WINDOW_STREAM]))
-            rgb, label = load(place, lambda rgb: _window(rgb, 1.0 - random_crop * draws[0], draws[1:]))
-        else:
-            rgb, label = load(place)
+        def cut(rgb: tf.Tensor) -> tf.Tensor:
+            if boxed:
+                rgb = _inside(rgb, boxed(position, place))
+            if random_crop:
+                draws = tf.random.stateless_uniform((3,), tf.stack([position, seed ^ _WINDOW_STREAM]))
+                rgb = _window(rgb, 1.0 - random_crop * draws[0], draws[1:])
+            return rgb
+
+        rgb, label = load(place, cut)
         draw = tf.random.stateless_uniform((), tf.stack([position, seed ^ _FLIP_STREAM]))
         return tf.cond(draw < flip, lambda: tf.reverse(rgb, (1,)), lambda: rgb), label
 
@@ -149,6 +165,31 @@ def evaluation_batches(
 def evaluation_steps(photos: int, batch_size: int, replicas: int = 1) -> int:
     """How many batches each replica has of `evaluation_batches`."""
     return -(-photos // (batch_size * replicas))
+
+
+def _boxes(instances: Instances, share: float, seed: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """A function from a position and the photo there to what is shown of it: (4,) int32, left, top, right, bottom."""
+    whole = np.array([[0, 0, 2**31 - 1, 2**31 - 1]], np.int32)
+    boxes = tf.constant(np.concatenate([instances.boxes, whole]))
+    starts, counts = tf.constant(instances.starts, tf.int64), tf.constant(instances.counts, tf.int32)
+
+    def box(position: tf.Tensor, photo: tf.Tensor) -> tf.Tensor:
+        draws = tf.random.stateless_uniform((2,), tf.stack([position, seed ^ _INSTANCE_STREAM]))
+        count = counts[photo]
+        # Rounding could take a draw just below 1 past the last one.
+        number = tf.minimum(tf.cast(draws[1] * tf.cast(count, tf.float32), tf.int32), count - 1)
+        place = starts[photo] + tf.cast(number, tf.int64)
+        return boxes[tf.where((draws[0] < share) & (count > 0), place, len(instances.boxes))]
+
+    return box
+
+
+def _inside(rgb: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
+    """What is inside of a box, left, top, right, bottom, of (height, width, 3); a pixel at least, as far as it goes."""
+    whole = tf.shape(rgb)[:2]
+    corner = tf.minimum(box[1::-1], whole - 1)
+    sides = tf.minimum(box[:1:-1], whole) - corner
+    return tf.slice(rgb, tf.concat([corner, [0]], 0), tf.concat([tf.maximum(sides, 1), [3]], 0))
 
 
 def _window(rgb: tf.Tensor, share: tf.Tensor, place: tf.Tensor) -> tf.Tensor:

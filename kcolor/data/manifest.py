@@ -26,6 +26,7 @@ from kcolor.errors import DataError
 __all__ = ["SPLITS", "Manifest", "Photo", "assign_splits", "check_splits", "prepare", "split_sizes"]
 
 MANIFEST_VERSION = 2
+WITH_INSTANCES = 3  # the version of those in which instances were looked for; the others stay what they were
 MANIFEST_MARK = "# kcolor manifest "
 
 
@@ -36,7 +37,8 @@ class Manifest:
     Attributes:
         root: The folder that the photos' paths start from, absolute.
         photos: Sorted by path. Any sequence of `Photo` is put into columns (`kcolor.data.rows`).
-        rules: seed, split, min_size, drop_toned, include and labels, as `prepare` was given them.
+        rules: seed, split, min_size, drop_toned, include and labels, as `prepare` was given them; where instances were
+            looked for, also "instances": the detector's name and "sha256", and by which min_score and min_size.
     """
 
     root: Path
@@ -53,6 +55,11 @@ class Manifest:
         """Sorted names of the kept photos' classes; empty when photos have no class."""
         used = np.unique(self.photos.label[self.photos.kept])
         return sorted({self.photos.labels[number] for number in used.tolist()} - {""})
+
+    @property
+    def has_instances(self) -> bool:
+        """Whether instances were looked for, whatever was found."""
+        return "instances" in self.rules
 
     @cached_property
     def sha256(self) -> str:
@@ -71,6 +78,9 @@ class Manifest:
             rows = [b""] * (2 * len(key[some]))
             rows[::2] = [b"[" + path for path in kept.paths[some].as_json()]
             rows[1::2] = [rest[number] for number in key[some].tolist()]
+            for number in np.flatnonzero(kept.instances[some].counts).tolist():
+                found = [[i.name, i.left, i.top, i.right, i.bottom] for i in kept.instances[some][number]]
+                rows[2 * number + 1] += json.dumps(found).encode("ascii") + b"\n"
             digest.update(b"".join(rows))
         return digest.hexdigest()
 
@@ -111,10 +121,11 @@ class Manifest:
         if self._read_from and self._read_from[1] == _stamp(self._read_from[0]):
             files.copy(self._read_from[0], path)  # millions of rows are copied in a tenth of the time
             return
-        header = {"version": MANIFEST_VERSION, "root": str(self.root), **self.rules}
+        version = WITH_INSTANCES if self.has_instances else MANIFEST_VERSION
+        header = {"version": version, "root": str(self.root), **self.rules}
         with files.whole_text(path) as file:
             file.write(MANIFEST_MARK + json.dumps(header) + "\n")
-            rowfile.write(file, self.photos)
+            rowfile.write(file, self.photos, instances=self.has_instances)
 
     @classmethod
     def load(cls, path: Path, root: Path | None = None) -> "Manifest":
@@ -131,7 +142,7 @@ class Manifest:
         try:
             with path.open("rb") as file:
                 header = _read_header(file, path)
-                photos = rowfile.read(file)
+                photos = rowfile.read(file, instances="instances" in header)
         except ValueError as error:
             line, why = error.args
             # Two lines stand above the first row.
@@ -379,13 +390,14 @@ def _read_header(file: BinaryIO, path: Path) -> dict[str, Any]:
         sound = False
     if not sound:
         raise DataError(f"{path} is not a kcolor manifest: write one with `kcolor prepare`")
-    if header["version"] != MANIFEST_VERSION:
+    if header["version"] != (WITH_INSTANCES if "instances" in header else MANIFEST_VERSION):
         raise DataError(
-            f"{path} is a manifest of version {header['version']}, this program reads version {MANIFEST_VERSION}: "
-            "write it anew with `kcolor prepare`"
+            f"{path} is a manifest of version {header['version']}, this program reads versions {MANIFEST_VERSION} and "
+            f"{WITH_INSTANCES}: write it anew with `kcolor prepare`"
         )
-    if "root" not in header or columns.rstrip("\r\n") != ",".join(rowfile.COLUMNS):
-        raise DataError(f"{path}, line 2: expected the columns {','.join(rowfile.COLUMNS)}")
+    expected = ",".join(rowfile.WITH_INSTANCES if "instances" in header else rowfile.COLUMNS)
+    if "root" not in header or columns.rstrip("\r\n") != expected:
+        raise DataError(f"{path}, line 2: expected the columns {expected}")
     return header
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import platformdirs
 
-from kcolor.data import manifest, shards
+from kcolor.data import finding, manifest, shards
+from kcolor.detectors import Detector
 from kcolor.errors import DataError
 from kcolor.recipe import Data
 
@@ -49,6 +50,21 @@ def prepare(data: Data, seed: int, on_progress: Callable[[int, int], None] | Non
     )
 
 
+def find_instances(
+    found: manifest.Manifest,
+    detector: Detector,
+    *,
+    min_score: float,
+    min_size: int,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> manifest.Manifest:
+    """As `kcolor.data.finding.find_instances`; what the detector sees is kept in the user's cache directory."""
+    kept = _cached("detections", found.root, f"-{detector.sha256[:16]}")
+    return finding.find_instances(
+        found, detector, kept, min_score=min_score, min_size=min_size, on_progress=on_progress
+    )
+
+
 def locate(folder: str) -> Path:
     """The absolute path of a folder or file, or of ``package:NAME/DIR`` inside an installed Python package.
 
@@ -74,5 +90,9 @@ def place(folder: str) -> str:
 
 def survey_file(folder: Path) -> Path:
     """Where the survey of a folder is kept."""
+    return _cached("surveys", folder)
+
+
+def _cached(kind: str, folder: Path, more: str = "") -> Path:
     digest = hashlib.sha256(bytes(folder.resolve())).hexdigest()[:16]
-    return platformdirs.user_cache_path("kcolor") / "surveys" / f"{folder.name}-{digest}.jsonl"
+    return platformdirs.user_cache_path("kcolor") / kind / f"{folder.name}-{digest}{more}.jsonl"

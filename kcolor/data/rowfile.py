@@ -2,27 +2,31 @@
 
 Millions of rows are read in the time that Python's own reader of CSV takes for a few hundred thousand: what has no
 quotes or line ends inside its texts, which is nearly every file, is taken apart by NumPy.
+
+Where instances were looked for there is one column more, also a text: ``left top right bottom score name; ...``.
 """
 
 import csv
 import io
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import islice, pairwise
 from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 
+from kcolor.data.instances import Instance, Instances
 from kcolor.data.rows import CHUNK, SPLITS, Rows, Texts
 
 COLUMNS = ["path", "class", "width", "height", "orientation", "bytes", "split", "reason", "toned"]
+WITH_INSTANCES = [*COLUMNS, "instances"]
 
 _BLOCK = 2**24  # bytes taken apart at a time
-_QUOTES = 8  # in a row: four texts are quoted
 
 
-def write(file: TextIO, rows: Rows) -> None:
-    """Write the line of the columns' names, and all rows."""
-    file.write(",".join(COLUMNS) + "\n")
+def write(file: TextIO, rows: Rows, *, instances: bool = False) -> None:
+    """Write the line of the columns' names, and all rows; with their instances or without."""
+    file.write(",".join(WITH_INSTANCES if instances else COLUMNS) + "\n")
     # What csv.writer with QUOTE_NONNUMERIC writes, in a third of the time. Every text is quoted: a file name may hold
     # line ends, and not every Python quotes a lone "\r" by itself.
     quoted = {text: _quoted(text) for text in (*rows.labels, *rows.reasons, *SPLITS, "")}
@@ -30,8 +34,11 @@ def write(file: TextIO, rows: Rows) -> None:
         file.write(
             "".join(
                 [
-                    f"{_quoted(path)},{quoted[label]},{width},{height},{orientation},{size},{quoted[split]},{quoted[reason]},{toned:d}\n"
-                    for path, label, width, height, orientation, size, split, reason, toned in zip(*chunk, strict=True)
+                    f"{_quoted(path)},{quoted[label]},{width},{height},{orientation},{size},{quoted[split]},{quoted[reason]},{toned:d}"
+                    f"{',' + _quoted(_told(found)) if instances else ''}\n"
+                    for path, label, width, height, orientation, size, split, reason, toned, found in zip(
+                        *chunk, strict=True
+                    )
                 ]
             )
         )
@@ -41,8 +48,32 @@ def _quoted(text: str) -> str:
     return '"' + text.replace('"', '""') + '"'
 
 
-def read(file: BinaryIO) -> Rows:
-    """The rows that follow.
+def _told(found: Sequence[Instance]) -> str:
+    return "; ".join(f"{i.left} {i.top} {i.right} {i.bottom} {i.score!r} {i.name}" for i in found)
+
+
+def _instances(text: str, width: int, height: int) -> tuple[Instance, ...]:
+    """What `_told` told.
+
+    Raises:
+        ValueError: It is something else, or a box is not inside a photo of this size.
+    """
+    if not text:
+        return ()
+    found = []
+    for each in text.split("; "):
+        parts = each.split(" ", 5)
+        if len(parts) < 6:
+            raise ValueError(f"instance {each!r}")
+        left, top, right, bottom = map(int, parts[:4])
+        if not (0 <= left < right <= width and 0 <= top < bottom <= height and 0 <= float(parts[4]) <= 1):
+            raise ValueError(f"instance {each!r} of a photo of {width} x {height} pixels")
+        found.append(Instance(parts[5], float(parts[4]), left, top, right, bottom))
+    return tuple(found)
+
+
+def read(file: BinaryIO, *, instances: bool = False) -> Rows:
+    """The rows that follow, with instances or without.
 
     Raises:
         ValueError: A row is broken; its arguments are the number of its last line, from 1 for the first row, and why.
@@ -50,10 +81,10 @@ def read(file: BinaryIO) -> Rows:
     start = file.tell()
     table = _Table()
     for block in _blocks(file):
-        if not _take_apart(block, table):
+        if not _take_apart(block, table, instances):
             file.seek(start)
             table = _Table()
-            _read_slowly(file, table)
+            _read_slowly(file, table, instances)
             break
     return table.rows()
 
@@ -79,10 +110,17 @@ class _Table:
         self._labels, self._reasons = _Numbers(), _Numbers()
         self._paths: list[Texts] = []
         self._columns: list[list[np.ndarray]] = []
+        self._instances: list[tuple[Instance, ...]] = []
 
-    def add(self, texts: Sequence[Sequence[bytes]], numbers: Sequence[np.ndarray]) -> None:
-        """Add rows: their paths, labels, splits, reasons; width, height, orientation, bytes, toned."""
+    def add(
+        self,
+        texts: Sequence[Sequence[bytes]],
+        numbers: Sequence[np.ndarray],
+        instances: Sequence[tuple[Instance, ...]] = (),
+    ) -> None:
+        """Add rows: their paths, labels, splits, reasons; width, height, orientation, bytes, toned; instances."""
         paths, labels, splits, reasons = texts
+        self._instances += instances
         split = np.fromiter(map(_SPLIT_NUMBERS.__getitem__, splits), np.int8, len(splits))
         self._paths.append(Texts.of_bytes(paths))
         self._columns.append([self._labels.of(labels), split, self._reasons.of(reasons), *numbers])
@@ -104,6 +142,7 @@ class _Table:
             toned=toned.astype(np.bool_),
             labels=self._labels.names(),
             reasons=self._reasons.names(),
+            instances=Instances.of(self._instances),
         )
 
 
@@ -121,14 +160,16 @@ def _blocks(file: BinaryIO) -> Iterator[bytes]:
         yield rest
 
 
-def _take_apart(block: bytes, table: _Table) -> bool:
+def _take_apart(block: bytes, table: _Table, instances: bool) -> bool:
     """Add the rows of whole lines; False where they are not all sound and as `write` writes texts of no odd letters."""
     buffer = np.frombuffer(block, np.uint8)
     quotes = np.flatnonzero(buffer == ord('"'))
-    if len(quotes) % _QUOTES:
+    in_row = 10 if instances else 8
+    if len(quotes) % in_row:
         return False
-    q = quotes.reshape(-1, _QUOTES).T
-    ends = q[7] + 3  # "",0 and the end of the line
+    q = quotes.reshape(-1, in_row).T
+    toned_ends = q[7] + 3  # "",0 and the end of the line, or the comma before the instances
+    ends = q[9] + 1 if instances else toned_ends
     if not len(ends) or ends[-1] != len(buffer) - 1 or np.any(q[0] != np.concatenate([[0], ends[:-1] + 1])):
         return False
     commas = np.flatnonzero(buffer == ord(","))
@@ -139,21 +180,27 @@ def _take_apart(block: bytes, table: _Table) -> bool:
     between = [commas[first + i] for i in range(5)]
     joints = [(q[1] + 2, q[2]), (q[3] + 1, between[0]), (between[4] + 1, q[4]), (q[5] + 2, q[6])]
     marks = [(q[1] + 1, ","), (q[5] + 1, ","), (q[7] + 1, ","), (ends, "\n")]
+    if instances:
+        joints.append((toned_ends + 1, q[8]))
+        marks.append((toned_ends, ","))
     if any(np.any(a != b) for a, b in joints) or any(np.any(buffer[at] != ord(mark)) for at, mark in marks):
         return False
     numbers = [_integers(buffer, a + 1, b) for a, b in pairwise(between)]
-    numbers.append(_integers(buffer, q[7] + 2, ends))
+    numbers.append(_integers(buffer, q[7] + 2, toned_ends))
     texts = [
-        [block[a:b] for a, b in zip((q[i] + 1).tolist(), q[i + 1].tolist(), strict=True)] for i in range(0, _QUOTES, 2)
+        [block[a:b] for a, b in zip((q[i] + 1).tolist(), q[i + 1].tolist(), strict=True)] for i in range(0, in_row, 2)
     ]
     width, height, orientation, _, toned = numbers
     limits = [(each, 0, 2**63 - 1) for each in numbers]
     limits += [(width, 0, 2**31 - 1), (height, 0, 2**31 - 1), (orientation, 1, 8), (toned, 0, 1)]
     no_split, no_reason = q[5] - q[4] == 1, q[7] - q[6] == 1
     sound = not any(np.any((each < least) | (each > most)) for each, least, most in limits)
+    told = [text.decode("utf-8", "surrogateescape") for text in texts.pop()] if instances else []
     if sound and set(texts[2]) <= set(_SPLIT_NUMBERS) and np.all(no_split != no_reason):
-        table.add(texts, numbers)
-        return True
+        with suppress(ValueError):
+            found = [_instances(*each) for each in zip(told, width.tolist(), height.tolist(), strict=False)]
+            table.add(texts, numbers, found)
+            return True
     return False
 
 
@@ -171,7 +218,7 @@ def _integers(buffer: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.nd
     return np.where(sound, value, -1)
 
 
-def _read_slowly(file: BinaryIO, table: _Table) -> None:
+def _read_slowly(file: BinaryIO, table: _Table, instances: bool) -> None:
     """Add the rows of any CSV.
 
     Raises:
@@ -180,20 +227,21 @@ def _read_slowly(file: BinaryIO, table: _Table) -> None:
     text = io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="")
     reader = csv.reader(text)
     try:
-        while rows := [_checked(row) for row in islice(reader, CHUNK)]:
+        while rows := [_checked(row, instances) for row in islice(reader, CHUNK)]:
             columns = list(zip(*rows, strict=True))
             texts = [[each.encode("utf-8", "surrogateescape") for each in columns[i]] for i in (0, 1, 6, 7)]
-            table.add(texts, [np.array(columns[i], np.int64) for i in (2, 3, 4, 5, 8)])
+            table.add(texts, [np.array(columns[i], np.int64) for i in (2, 3, 4, 5, 8)], columns[9])
     except (ValueError, csv.Error) as error:
         raise ValueError(reader.line_num, str(error)) from error
     finally:
         text.detach()
 
 
-def _checked(row: Sequence[str]) -> tuple[Any, ...]:
-    if len(row) != len(COLUMNS):
-        raise ValueError(f"{len(row)} columns instead of {len(COLUMNS)}")
-    name, label, width, height, orientation, size, split, reason, toned = row
+def _checked(row: Sequence[str], instances: bool) -> tuple[Any, ...]:
+    columns = WITH_INSTANCES if instances else COLUMNS
+    if len(row) != len(columns):
+        raise ValueError(f"{len(row)} columns instead of {len(columns)}")
+    name, label, width, height, orientation, size, split, reason, toned = row[: len(COLUMNS)]
     if split not in (*SPLITS, "") or bool(split) == bool(reason):
         raise ValueError(f"split {split!r} with the reason {reason!r}")
     if not 1 <= int(orientation) <= 8:
@@ -204,4 +252,5 @@ def _checked(row: Sequence[str]) -> tuple[Any, ...]:
         raise ValueError(f"{size} bytes")
     if int(toned) not in (0, 1):
         raise ValueError(f"toned {toned}")
-    return name, label, int(width), int(height), int(orientation), int(size), split, reason, bool(int(toned))
+    found = _instances(row[-1], int(width), int(height)) if instances else ()
+    return name, label, int(width), int(height), int(orientation), int(size), split, reason, bool(int(toned)), found

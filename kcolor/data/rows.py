@@ -3,10 +3,12 @@
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, overload
 
 import numpy as np
+
+from kcolor.data.instances import Instance, Instances
 
 SPLITS = ("train", "val", "test")
 
@@ -28,6 +30,7 @@ class Photo:
         split: "train", "val" or "test"; "" when the photo is out.
         reason: Why it is out; "" when it is kept.
         toned: Whether it is a toned monochrome, such as a sepia print.
+        instances: The people and objects found in it, if they were looked for.
     """
 
     path: str
@@ -39,6 +42,7 @@ class Photo:
     split: str
     reason: str
     toned: bool
+    instances: tuple[Instance, ...] = ()
 
 
 class Texts(Sequence[str]):
@@ -126,6 +130,7 @@ class Rows(Sequence[Photo]):
         toned: (n,) bool.
         labels: The classes' names, in any order; they may have some that are not used.
         reasons: The reasons' names, likewise.
+        instances: As `Photo.instances`; none where it is left out.
     """
 
     paths: Texts
@@ -139,6 +144,11 @@ class Rows(Sequence[Photo]):
     toned: np.ndarray
     labels: tuple[str, ...]
     reasons: tuple[str, ...]
+    instances: Instances = field(default_factory=lambda: Instances.none(0))
+
+    def __post_init__(self) -> None:
+        if len(self.instances) != len(self) and not len(self.instances):
+            object.__setattr__(self, "instances", Instances.none(len(self)))
 
     @classmethod
     def of(cls, photos: Iterable[Photo]) -> "Rows":
@@ -160,6 +170,7 @@ class Rows(Sequence[Photo]):
             toned=np.array([photo.toned for photo in photos], np.bool_),
             labels=labels,
             reasons=reasons,
+            instances=Instances.of([photo.instances for photo in photos]),
         )
 
     def __len__(self) -> int:
@@ -200,6 +211,7 @@ class Rows(Sequence[Photo]):
             [splits[number + 1] for number in self.split[some].tolist()],
             [self.reasons[number] for number in self.reason[some].tolist()],
             self.toned[some].tolist(),
+            list(self.instances[some]),
         ]
 
     @property
@@ -217,7 +229,7 @@ class Rows(Sequence[Photo]):
         return self[self.split == SPLITS.index(name)]
 
 
-_COLUMNS = tuple(field.name for field in fields(Rows) if field.name not in ("labels", "reasons"))
+_COLUMNS = tuple(column.name for column in fields(Rows) if column.name not in ("labels", "reasons"))
 
 
 def numbered(names: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -4,31 +4,25 @@ Every picture is decoded once, in parallel. What was found out is kept in a file
 so that it can be stopped at any time, and does over only what is new or changed.
 """
 
-import json
-import multiprocessing
 import os
-import signal
-import threading
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
 from fnmatch import fnmatchcase
-from itertools import islice
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from kcolor import files, photo
+from kcolor.data import gathered
+from kcolor.data.gathered import NEVER_REUSED, Candidate
 from kcolor.errors import DataError
 from kcolor.photo import Photograph
 
 SURVEY_VERSION = 1
 SURVEY_HEADER = {"kcolor_survey": SURVEY_VERSION}
-SURVEY_MARK = '{"kcolor_survey":'
 
 # The formats that training reads.
 TRAINING_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
@@ -62,10 +56,7 @@ RGB_TO_XYZ = np.array(
     ]
 )
 
-CHUNK = 16  # files a task: small, so that progress is smooth and Ctrl-C waits for little
-PARALLEL_FROM = 64  # files: below, starting worker processes takes longer than the work
-CHUNKS_IN_FLIGHT = 3  # for each worker, so that none waits and little is left to finish after Ctrl-C
-NEVER_REUSED = -1  # as a modification time: matches no file
+CHUNK = gathered.CHUNK  # files a task
 
 
 class Facts(NamedTuple):
@@ -90,14 +81,6 @@ class Facts(NamedTuple):
     orientation: int
     fault: str
     toned: bool
-
-
-class Candidate(NamedTuple):
-    """A file to survey: relative path, bytes, and when it was last changed."""
-
-    path: str
-    size: int
-    mtime_ns: int
 
 
 # Facts on all of the candidates in a folder, so many at a time, in any order.
@@ -133,27 +116,16 @@ def survey(
         raise DataError(f"{files.shown(folder)} is not a folder: give the folder that holds the photos")
     everything = sorted(candidates(folder))
     wanted = [c for c in everything if not include or any(fnmatchcase(c.path, pattern) for pattern in include)]
-    known, lines = _read_survey(survey_file)
-    todo = [c for c in wanted if not _is_current(known.get(c.path), c)]
-    done = len(wanted) - len(todo)
-    report = on_progress or (lambda done, total: None)
-    report(done, len(wanted))
-    if todo:
-        found = examiner(folder, todo) if examiner else _examine_all(folder, todo, workers)
-        with _appended(survey_file, anew=lines == 0) as file, closing(found) as chunks:
-            for chunk in chunks:
-                file.writelines(json.dumps(facts) + "\n" for facts in chunk)
-                file.flush()
-                known.update((facts.path, facts) for facts in chunk)
-                lines += len(chunk)
-                done += len(chunk)
-                report(done, len(wanted))
+    book = gathered.Book(survey_file, SURVEY_HEADER, "survey", Facts)
+
+    def examined(todo: Sequence[Candidate]) -> Generator[list[Facts], None, None]:
+        if examiner:
+            return examiner(folder, todo)
+        return gathered.in_processes(partial(examine, folder), folder, todo, workers, chunk=CHUNK)
+
     # Files that `include` leaves out this time stay known.
-    present = {c.path for c in everything}
-    current = [facts for path, facts in known.items() if path in present]
-    if len(current) != lines:
-        _write_survey(survey_file, current)
-    return [known[c.path] for c in wanted]
+    present = {candidate.path for candidate in everything}
+    return gathered.gather(book, wanted, examined, present=present, on_progress=on_progress)
 
 
 def candidates(folder: Path) -> Iterator[Candidate]:
@@ -184,113 +156,6 @@ def candidates(folder: Path) -> Iterator[Candidate]:
                     yield Candidate(path, status.st_size, status.st_mtime_ns)
             except OSError:  # a link to itself or to where nobody may look, or a file that has just gone
                 continue
-
-
-def _is_current(facts: Facts | None, candidate: Candidate) -> bool:
-    return facts is not None and facts[:3] == candidate
-
-
-def _read_survey(path: Path) -> tuple[dict[str, Facts], int]:
-    """Facts by path, and the number of lines they came from: 0 where there is no survey of this version.
-
-    A line that is cut off or damaged is passed over, and its file surveyed again.
-    """
-    known: dict[str, Facts] = {}
-    lines = 0
-    try:
-        with path.open(encoding="ascii", errors="replace") as file:
-            header = file.readline()
-            if header != json.dumps(SURVEY_HEADER) + "\n":
-                if header and not header.startswith(SURVEY_MARK):
-                    raise DataError(
-                        f"{files.shown(path)} is not a survey: give another name, so that it is not overwritten"
-                    )
-                return {}, 0
-            for line in file:
-                lines += 1
-                try:
-                    facts = Facts(*json.loads(line))
-                except (ValueError, TypeError):
-                    continue
-                known[facts.path] = facts
-    except FileNotFoundError:
-        return {}, 0
-    except OSError as error:
-        raise DataError(f"cannot read the survey {files.shown(path)}: {error.strerror}") from error
-    return known, lines
-
-
-@contextmanager
-def _appended(path: Path, *, anew: bool) -> Iterator[TextIO]:
-    """The survey file, open for adding lines to it, whatever its last line was when an earlier survey was stopped."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if anew:
-            path.write_text(json.dumps(SURVEY_HEADER) + "\n", encoding="ascii")
-        elif not _ends_its_line(path):
-            with path.open("a", encoding="ascii") as file:
-                file.write("\n")
-        with path.open("a", encoding="ascii") as file:
-            yield file
-    except OSError as error:
-        raise DataError(
-            f"cannot write the survey {files.shown(path)}: {error.strerror}; mend that, and it goes on there"
-        ) from error
-
-
-def _ends_its_line(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read() == b"\n"
-
-
-def _write_survey(path: Path, facts: Iterable[Facts]) -> None:
-    with files.whole_text(path) as file:
-        file.write(json.dumps(SURVEY_HEADER) + "\n")
-        file.writelines(json.dumps(each) + "\n" for each in facts)
-
-
-def _examine_all(folder: Path, todo: Sequence[Candidate], workers: int | None) -> Generator[list[Facts], None, None]:
-    """Facts on all files, a chunk at a time, in no particular order."""
-    workers = workers or os.cpu_count() or 1
-    chunks = (todo[start : start + CHUNK] for start in range(0, len(todo), CHUNK))
-    if workers == 1 or len(todo) < PARALLEL_FROM:
-        for chunk in chunks:
-            yield examine(folder, chunk)
-        return
-    # Spawned, not forked: the caller may have started TensorFlow, whose threads do not survive a fork.
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
-    running: set[Future[list[Facts]]] = set()
-    try:
-        while True:
-            room = CHUNKS_IN_FLIGHT * workers - len(running)
-            running |= {pool.submit(examine, folder, chunk) for chunk in islice(chunks, room)}
-            if not running:
-                return
-            finished, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in finished:
-                yield future.result()
-    except BrokenProcessPool as error:
-        raise DataError(
-            f"a process that read photos in {files.shown(folder)} was ended, perhaps for lack of memory: "
-            "run it again with fewer workers, and it goes on from here"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    # Ctrl-C reaches every process of a terminal: the parent alone answers it, and ends the workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """Ends this worker when its parent is killed: it would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def examine(folder: Path, chunk: Sequence[Candidate]) -> list[Facts]:
@@ -334,7 +199,7 @@ def _examine_image(image: Image.Image) -> tuple[int, int, int, str, bool]:
     width, height = image.size
     image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))
     image.load()
-    orientation = _orientation(image)
+    orientation = orientation_of(image)
     if orientation >= 5:
         width, height = height, width
     moving = image.format == "WEBP" and getattr(image, "n_frames", 1) > 1
@@ -348,7 +213,7 @@ def _examine_image(image: Image.Image) -> tuple[int, int, int, str, bool]:
     return width, height, orientation, "grey" if grey else "", toned
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation_of(image: Image.Image) -> int:
     """EXIF orientation, 1 to 8; 1 where there is none or where it makes no sense."""
     try:
         value = image.getexif().get(EXIF_ORIENTATION)

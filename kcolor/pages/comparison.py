@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kcolor.compare import Comparison, Difference, verdict
+from kcolor.compare import FEWEST, ComparedPart, Comparison, Difference, verdict
 from kcolor.figures import FIGURES, OF_THE_PHOTOS, Figure, columns_of
 from kcolor.pages import charts
 from kcolor.pages.page import render
-from kcolor.pages.values import reason, scored, shown
+from kcolor.pages.values import number, reason, scored, shown
+from kcolor.regions import OF_REGIONS, Part, worth_showing
 
 
 def comparison_page(comparison: Comparison) -> str:
@@ -35,6 +36,8 @@ def comparison_page(comparison: Comparison) -> str:
         whole=[figure.label for figure in without if not figure.of],
         few=[figure.label for figure in without if figure.of],
         panels=_panels(comparison, lines),
+        regions=_regions(comparison),
+        fewest=FEWEST,
         notes=_notes(comparison),
         warned=any(evaluation.metrics["warnings"] for evaluation in comparison.evaluations),
     )
@@ -76,6 +79,26 @@ def _lines(comparison: Comparison) -> list[_Line]:
         ]
         all_grey = scored(evaluations[0], figure, "grey", grey)
         lines.append(_Line(figure, shown(figure, all_grey), shown(figure, first), [] if key in OF_THE_PHOTOS else told))
+    return lines
+
+
+def _regions(comparison: Comparison) -> list[tuple[Part, list[_Line]]]:
+    """The regions inside and outside of instance boxes, and the table's lines of each."""
+    found = {part.first.key: part for part in comparison.parts}
+    chosen, _ = worth_showing(found)
+    return [(found[key].first, _lines_of(found[key])) for key in chosen]
+
+
+def _lines_of(part: ComparedPart) -> list[_Line]:
+    lines = []
+    for key in (key for key in OF_REGIONS if key not in OF_THE_PHOTOS and key in part.first.figures):
+        figure = FIGURES[key]
+        first, *others = (number(each.figures[key]["model"]) for each in part.each)
+        told = [
+            _other(figure, value, differences.get(key))
+            for value, differences in zip(others, part.differences, strict=True)
+        ]
+        lines.append(_Line(figure, shown(figure, number(part.first.figures[key]["grey"])), shown(figure, first), told))
     return lines
 
 
@@ -143,6 +166,8 @@ def _notes(comparison: Comparison) -> list[tuple[str, tuple[str, str]]]:
             key, (why, command) = entry["figure"], reason(entry["why"])
             label = FIGURES[key].label if key in FIGURES else key
             whose.setdefault((f"{label} was not measured: {why}", command), []).append(name)
+    if comparison.parts_missing:
+        whose[(comparison.parts_missing, "")] = list(comparison.names)
     return [
         ("all" if len(names) == len(comparison.names) > 1 else ", ".join(names), note) for note, names in whose.items()
     ]

@@ -50,6 +50,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters["count"] = lambda number: f"{number:,}"
     environment.filters["share"] = lambda part, whole: f"{100 * part / whole:.0f}\u00a0%"
+    environment.filters["part"] = lambda share: f"{100 * share:.3g}\u00a0%"
     environment.filters["duration"] = _duration
     environment.tests["hash"] = lambda text: re.fullmatch("[0-9a-f]{32,}", str(text)) is not None
     return environment

@@ -11,7 +11,8 @@ from kcolor.figures import ANSWERS, FIGURES, OF_THE_PHOTOS, Columns, Figure, col
 from kcolor.pages import charts
 from kcolor.pages.gallery import Shown, groups, ranked_by
 from kcolor.pages.page import render
-from kcolor.pages.values import by_picture, of_pictures, reason, scored, shown
+from kcolor.pages.values import by_picture, number, of_pictures, reason, scored, shown
+from kcolor.regions import MAIN, Part, parts, worth_showing
 
 # What of a picture's own figures is drawn, and what of a class's is in the table.
 DISTRIBUTIONS = ("psnr", "ssim", "lpips", "delta_e_2000", "delta_e_2000_p95", "colourfulness_difference")
@@ -56,6 +57,8 @@ def report_page(evaluation: Evaluation, gallery: Sequence[Shown]) -> str:
         panels=_panels(columns),
         tails=charts.TAILS,
         classes=_classes(evaluation, columns),
+        regions=_regions(evaluation),
+        boxes=metrics.get("instances"),
         gallery=groups(gallery, ranking),
         near_grey_shown=any(each.row["near_grey"] for each in gallery),
         left_out=metrics["pictures"]["left_out"][:NAMED],
@@ -148,6 +151,40 @@ def _classes(evaluation: Evaluation, columns: Mapping[str, Columns]) -> _Classes
             word = _against(figure, values["model"], values["grey"]) if len(told) > 1 else ""
             line.append(([shown(figure, value) for value in values.values()], word))
     return _Classes(figures, [(name, int(members[name].sum()), line) for name, line in cells.items()])
+
+
+@dataclass(frozen=True)
+class _Regions:
+    """The table of what is inside and outside of instance boxes.
+
+    Args:
+        figures: Its columns, each with its answers' names.
+        lines: The region, and for each figure the values and a word, better or worse.
+    """
+
+    figures: Sequence[tuple[Figure, Sequence[str]]]
+    lines: Sequence[tuple[Part, Sequence[tuple[Sequence[str], str]]]]
+
+
+def _regions(evaluation: Evaluation) -> _Regions | None:
+    found = {part.key: part for part in parts(evaluation.metrics)}
+    chosen, _ = worth_showing(found)
+    if not chosen:
+        return None
+    figures = []
+    for figure in (FIGURES[key] for key in MAIN if key in found[chosen[0]].figures):
+        # The all-grey answer has no colour, wherever it is.
+        told = ["model"] if figure.key == "colourfulness_ratio" else ["model", "grey"]
+        figures.append((figure, told))
+    lines = []
+    for part in map(found.__getitem__, chosen):
+        cells = []
+        for figure, told in figures:
+            values = [number(part.figures[figure.key][answer]) for answer in told]
+            word = _against(figure, *values) if len(told) > 1 else ""
+            cells.append(([shown(figure, value) for value in values], word))
+        lines.append((part, cells))
+    return _Regions([(figure, [ANSWERS[answer] for answer in told]) for figure, told in figures], lines)
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,11 @@ def shown(figure: Figure, value: float) -> str:
     return figure.show(value).replace("inf", "∞")
 
 
+def number(value: float | None) -> float:
+    """What a file says, NaN where that is nothing."""
+    return float("nan") if value is None else value
+
+
 def reason(why: str) -> tuple[str, str]:
     """Why a figure is missing, and the command that mends it if that is what it ends in."""
     told, _, command = why.rpartition(": ")

@@ -121,7 +121,7 @@ class Space:
             if not recipe.has(chosen, axis.key, kinds):
                 continue
             axis.draw(trial)
-            if axis.key in ("objective.kind", "optimizer.kind"):
+            if axis.key.removesuffix(".kind") in recipe.KINDS:
                 kinds[axis.key] = trial.params[axis.key]
 
     def values(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
