@@ -24,6 +24,7 @@ COMMANDS = sorted(
             ROOT / "docs" / "deploy-serve.md",
             ROOT / "docs" / "deploy-web.md",
             ROOT / "docs" / "evaluation.md",
+            ROOT / "docs" / "paper.md",
             ROOT / "docs" / "scale.md",
             ROOT / "docs" / "tuning.md",
             ROOT / "docs" / "models" / "small.md",
