@@ -20,6 +20,7 @@ RECIPES = {
     "wgan": ("wgan", []),
     "wgan-1": ("wgan", ["objective.critic_steps=1"]),
     "wgan-clip": ("wgan-clip", []),
+    "chromagan": ("chromagan", ["network.backbone_weights=none", "classification.target=labels"]),
 }
 PRECISIONS = ("float32", "mixed_bfloat16")
 CLASSES = 205
