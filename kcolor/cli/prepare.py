@@ -127,7 +127,8 @@ def prepare(
     if finder:
         manifest = _find_instances(manifest, finder, min_score, min_size)
     if output or not shards:  # shards have the manifest beside them
-        target = output or Path("manifests") / f"{folder.resolve().name}.csv"
+        # Of a manifest, in which instances are looked for, there is none called .csv.csv.
+        target = output or Path("manifests") / f"{folder.resolve().name.removesuffix('.csv')}.csv"
         manifest.save(target)
         click.echo(f"manifest: {target}")
         if finder:
