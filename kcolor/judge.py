@@ -231,17 +231,16 @@ class Judge:
         maps: Mapping[str, Mapping[str, np.ndarray]],
     ) -> dict[str, Any]:
         """What is true of the pixels of one picture under the mask, in the words of a row."""
-        places = np.flatnonzero(mask)  # taking these is several times as fast as a mask
-        inside = {
-            name: {key: value.ravel()[places] for key, value in of_each.items()} for name, of_each in maps.items()
-        }
+        places = np.flatnonzero(mask)  # taking pixels at these takes a tenth of the time that a mask does
+        inside = {name: {key: value.take(places) for key, value in of_each.items()} for name, of_each in maps.items()}
         values: dict[str, Any] = {"pixels": len(places)}
         for name, of_each in inside.items():
             values[name] = {key: float(value.mean(dtype=np.float64)) for key, value in of_each.items()}
         if self._protocol.is_rgb:
             # Where a pixel lies does not matter to it, so those of a region are a picture of one row; of all answers at
             # once, since most of what it takes is the call.
-            rows = np.stack([picture.reshape(-1, 3)[places] for picture in (truth, *made.values())])[:, np.newaxis]
+            pictures = (truth, *made.values())
+            rows = np.stack([picture.reshape(-1, 3).take(places, axis=0) for picture in pictures])[:, np.newaxis]
             true, *predicted = self._colourfulness(tf.constant(rows)).numpy().tolist()
             values["colourfulness_truth"] = true
             for name, colourful in zip(made, predicted, strict=True):
