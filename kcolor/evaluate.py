@@ -22,7 +22,7 @@ import tensorflow as tf
 from kcolor import __version__, card, color, files, pages, trunks, weights
 from kcolor.colorizer import Colorizer, stochastic
 from kcolor.data.manifest import Manifest, Photo
-from kcolor.data.reading import Pictures, Read, check, read, told
+from kcolor.data.reading import Pictures, Read, check, read, told, trained_on
 from kcolor.errors import DataError, RunError
 from kcolor.evaluation import EVALUATION_VERSION, METRICS, PER_IMAGE, REPORT, Evaluation, protocol_name
 from kcolor.figures import ANSWERS, FIGURES
@@ -135,7 +135,7 @@ def evaluate(
         ],
         **_told_of_instances(pictures.manifest, photos, rows),
         "missing": missing + _why_no_accuracy(colorizer, figures),
-        "warnings": judge.warnings + _warnings(colorizer, pictures, left_out, training_mode=training_mode),
+        "warnings": judge.warnings + _warnings(colorizer, pictures, photos, left_out, training_mode=training_mode),
         "networks": networks.hashes,
         "seed": seed,
         "batch_size": protocol.batch_size,
@@ -351,14 +351,19 @@ def _why_no_accuracy(colorizer: Colorizer, figures: Mapping[str, Any]) -> list[d
 
 
 def _warnings(
-    colorizer: Colorizer, pictures: Pictures, left_out: Sequence[Mapping[str, str]], *, training_mode: bool
+    colorizer: Colorizer,
+    pictures: Pictures,
+    photos: Sequence[Photo],
+    left_out: Sequence[Mapping[str, str]],
+    *,
+    training_mode: bool,
 ) -> list[str]:
     found = []
     if left_out:
         found.append(f"{len(left_out)} photos are left out ({told(left_out)})")
     run = owner(colorizer.path)
-    if run and pictures.split in ("train", "all") and Manifest.load(run.manifest).sha256 == pictures.manifest.sha256:
-        found.append("the model was trained on photos of this split")
+    if run and (seen := trained_on(Manifest.load(run.manifest), pictures.manifest.root, photos)):
+        found.append(f"the model was trained on {seen:,} of these {len(photos):,} photos")
     if training_mode:
         found.append("in training mode a colouring depends on the batch it is in; those of the gallery are drawn anew")
     return found

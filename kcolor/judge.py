@@ -231,20 +231,23 @@ class Judge:
         maps: Mapping[str, Mapping[str, np.ndarray]],
     ) -> dict[str, Any]:
         """What is true of the pixels of one picture under the mask, in the words of a row."""
-        values: dict[str, Any] = {"pixels": int(np.count_nonzero(mask))}
-        for name, of_each in maps.items():
-            values[name] = {key: float(value[mask].mean(dtype=np.float64)) for key, value in of_each.items()}
+        places = np.flatnonzero(mask)  # taking pixels at these takes a tenth of the time that a mask does
+        inside = {name: {key: value.take(places) for key, value in of_each.items()} for name, of_each in maps.items()}
+        values: dict[str, Any] = {"pixels": len(places)}
+        for name, of_each in inside.items():
+            values[name] = {key: float(value.mean(dtype=np.float64)) for key, value in of_each.items()}
         if self._protocol.is_rgb:
-            values["colourfulness_truth"] = self._colourfulness_within(mask, truth)
-            for name, picture in made.items():
-                percentile = np.percentile(maps[name]["delta_e_2000"][mask], PERCENTILE)
+            # Where a pixel lies does not matter to it, so those of a region are a picture of one row; of all answers at
+            # once, since most of what it takes is the call.
+            pictures = (truth, *made.values())
+            rows = np.stack([picture.reshape(-1, 3).take(places, axis=0) for picture in pictures])[:, np.newaxis]
+            true, *predicted = self._colourfulness(tf.constant(rows)).numpy().tolist()
+            values["colourfulness_truth"] = true
+            for name, colourful in zip(made, predicted, strict=True):
+                percentile = np.percentile(inside[name]["delta_e_2000"], PERCENTILE)
                 values[name][f"delta_e_2000_p{PERCENTILE}"] = float(percentile)
-                values[name]["colourfulness_prediction"] = self._colourfulness_within(mask, picture)
+                values[name]["colourfulness_prediction"] = colourful
         return values
-
-    def _colourfulness_within(self, mask: np.ndarray, picture: np.ndarray) -> float:
-        # Where a pixel lies does not matter to it, so those of a region are a picture of one row.
-        return float(self._colourfulness(tf.constant(picture[mask][None, None]))[0])
 
     def _classify(self, rows: Sequence[dict[str, Any]], logits: np.ndarray, labels: np.ndarray) -> None:
         known = [i for i, label in enumerate(labels) if label >= 0]

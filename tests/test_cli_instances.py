@@ -11,7 +11,6 @@ from PIL import Image
 from skimage import data
 
 from kcolor.data.manifest import Manifest
-from kcolor.run import Run
 
 NARROW = ["data.size=32", "network.depth=4", "network.width=4", "network.critic_width=4", "network.critic_strided=2"]
 NARROW += ["train.batch_size=2", "train.steps_per_epoch=2", "train.epochs=1", "data.include=[]"]
@@ -31,7 +30,7 @@ def people(folder) -> Path:
     return folder
 
 
-def test_from_the_folder_to_a_run(people, tmp_path, here):
+def test_from_the_folder_to_what_is_trained(people, tmp_path, here):
     split = ["--set", "data.split=[0.6,0.2,0.2]"]
     said, told = kcolor("prepare", people, "--instances", *split, cwd=tmp_path)
     assert told == ""
@@ -44,11 +43,16 @@ def test_from_the_folder_to_a_run(people, tmp_path, here):
     # In the crop that person-0 is, her face is at about this place.
     np.testing.assert_allclose([(e.left, e.top, e.right, e.bottom) for e in faces[0]], [[35, 50, 132, 150]], atol=12)
     settings = [word for change in (*NARROW, "data.instances=0.5") for word in ("--set", change)]
-    said, _ = here("fit", "gan", "--data", path, *settings, "-o", "run", cwd=tmp_path)
+    # All that goes before training; tests/test_fit.py trains with them.
+    said, _ = here("fit", "gan", "--data", path, *settings, "--dry-run", cwd=tmp_path)
     assert "instances, by faces: 6 face on 6 photos; 8 photos without" in said
-    assert Run(tmp_path / "run").generator.exists()
-    assert "instances = 0.5" in Run(tmp_path / "run").recipe.read_text()
-    assert Manifest.load(Run(tmp_path / "run").manifest) == Manifest.load(path)
+    assert "instances = 0.5" in said
+    assert "2 steps: 1 epochs of 2 batches" in said
+    # The same of the manifest, without looking again.
+    said, _ = here("prepare", path, "--instances", "--min-score", 0.05, cwd=tmp_path)
+    assert f"manifest: {Path('manifests', 'photos.csv')}" in said
+    assert "looking" not in said
+    assert Manifest.load(path).rules["instances"]["min_score"] == 0.05
 
 
 def test_with_a_detector_of_one_s_own(folder, tmp_path, here):
@@ -71,6 +75,7 @@ def test_mistakes_are_told_in_a_line(people, tmp_path, here):
 
     assert "add --instances" in refused("--detector", "a.tflite")
     assert "add --instances" in refused("--min-score", 0.1)
+    assert "0.01 is not in the range" in refused("--instances", "--min-score", 0.01)  # what is less is not kept
     assert "does not go with --shards" in refused("--instances", "--shards", "there")
     assert "does not go with --runner" in refused("--instances", "--runner", "direct")
     (tmp_path / "a.tflite").write_text("no model")

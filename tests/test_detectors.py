@@ -1,6 +1,7 @@
 """Detectors: the cascade of scikit-image on its own photograph, and real files of TFLite's kinds."""
 
 import shutil
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from PIL import Image
 from skimage import data
 
 from kcolor import detectors
-from kcolor.detectors import Detection, faces
+from kcolor.detectors import Detection, faces, tflite
 from kcolor.errors import DataError
 
 # Of scikit-image's photograph of an astronaut; and her face, from the hair to the chin: left, top, right, bottom.
@@ -67,6 +68,20 @@ def test_large_pictures_are_looked_at_smaller():
     assert face.score > 0.5
 
 
+def test_a_crowd_takes_little_memory():
+    """Of thousands of windows, each with each would be gigabytes."""
+    crowd = np.random.default_rng(0).uniform(0, 500, (4000, 2))
+    places = np.repeat(crowd[:200], 20, axis=0) // 40 * 40
+    windows = np.concatenate([places, places + 30], axis=1)
+    tracemalloc.start()
+    groups = faces._groups(windows)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 100e6
+    assert sorted(len(each) for each in groups) == sorted(np.unique(places, axis=0, return_counts=True)[1].tolist())
+    assert all(len(np.unique(each, axis=0)) == 1 for each in groups)
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (10, 300), (23, 23), (200, 200)])
 def test_where_nothing_is_there_is_nothing(shape):
     assert faces.find(np.full((*shape, 3), 128, np.uint8)) == []
@@ -97,6 +112,15 @@ def test_outputs_in_any_order(tmp_path, order, dtype):
     assert len(found) == 2  # as the count says; it has four rows
     assert {tuple(each[2:]) for each in found} == {(0, 7 / 8, 1 / 8, 1), (3 / 8, 2 / 8, 4 / 8, 3 / 8)}
     assert {each.name for each in found} == {"class 3"}
+
+
+@pytest.mark.parametrize("count", [np.nan, -1.0, 2.0])
+def test_answers_that_are_no_numbers_are_none(ssd, count, monkeypatch):
+    boxes, classes = np.tile(np.float32([0, 0, 1, 1]), (1, 3, 1)), np.float32([[np.nan, 1, 1]])
+    answer = [boxes, classes, np.float32([[0.9, 0.8, 0.7]]), np.float32([count])]
+    monkeypatch.setattr(tflite, "_run", lambda model: lambda picture: answer)
+    found = detectors.load(str(ssd)).find(detecting.squares())
+    assert [each.score for each in found] == pytest.approx([0.8] if count > 0 else [])
 
 
 def test_floats_are_normalized_as_the_file_says(own):
@@ -138,6 +162,20 @@ def test_names_of_classes(own, tmp_path, text, name):
         archive.writestr("about.txt", "not the names\n")
         archive.writestr("labelmap.txt", text)
     assert detectors.load(str(own)).find(red)[0].name == name
+
+
+def test_a_list_that_is_damaged_is_none(own):
+    whole = own.read_bytes()
+    with zipfile.ZipFile(own, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("labelmap.txt", "cat\n" * 1000)
+    packed = bytearray(own.read_bytes())
+    packed[len(whole) + 30 + len("labelmap.txt")] = 0xFF  # the first byte of what is packed
+    own.write_bytes(packed)
+    assert detectors.load(str(own)).model.labels == ()
+    packed[len(whole) + 6] |= 1  # with a password
+    packed[packed.rindex(b"PK\1\2") + 8] |= 1
+    own.write_bytes(packed)
+    assert detectors.load(str(own)).model.labels == ()
 
 
 def test_the_hash_is_of_all_that_answers_hang_on(own):

@@ -1,5 +1,6 @@
 import io
 import random
+import re
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,11 @@ def test_manifests_with_them(tmp_path):
     moved.save(tmp_path / "moved.csv")
     assert Manifest.load(tmp_path / "moved.csv") == moved
     assert moved.sha256 == given.sha256
+    for broken in ('{"detector": "faces"}', "null", "[]"):
+        other = re.sub(r'"instances": {[^}]*}', f'"instances": {broken}', path.read_text(), count=1)
+        (tmp_path / "other.csv").write_text(other)
+        with pytest.raises(DataError, match="line 1: instances without detector, min_score, min_size, sha256"):
+            Manifest.load(tmp_path / "other.csv")
     path.write_text(path.read_text().replace("3 4 40 60", "3 4 40 90"))
     with pytest.raises(DataError, match=r"line 3: .*90 1.0 face' of a photo of 100 x 80 pixels"):
         Manifest.load(path)

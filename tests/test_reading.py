@@ -14,8 +14,9 @@ from made import colour, fill, make
 from PIL import Image
 
 from kcolor import photo
+from kcolor.data.instances import Instance
 from kcolor.data.manifest import Manifest, Photo
-from kcolor.data.reading import AHEAD, Pictures, check, read, told
+from kcolor.data.reading import AHEAD, Pictures, check, read, told, trained_on
 from kcolor.errors import DataError
 
 
@@ -33,6 +34,17 @@ def paths(photos) -> list[str]:
 
 def nobody(done: int, total: int) -> None:
     """To whom progress does not matter."""
+
+
+def test_photos_that_were_trained_on_are_known_whatever_else_is_said_of_them():
+    run = listed({"train": 5, "test": 4})
+    assert trained_on(run, run.root, run.split("test")) == 0
+    assert trained_on(run, run.root, run.photos) == 5
+    # Of another split; in the manifest of a folder above; elsewhere by the same names.
+    other = [replace(each, split="test", instances=(Instance("face", 1.0, 0, 0, 9, 9),)) for each in run.photos]
+    assert trained_on(run, run.root, other) == 5
+    assert trained_on(run, Path("/"), [replace(each, path=f"photos/{each.path}") for each in other]) == 5
+    assert trained_on(run, Path("/elsewhere"), other) == 0
 
 
 # --- which are meant

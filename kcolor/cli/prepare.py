@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _QUALITY = 95
 _FACES = "faces"  # as in kcolor.detectors, which takes its time to load
 _MIN_SCORE, _MIN_SIZE = 0.5, 32
+_FLOOR = 0.05  # as in kcolor.data.finding; of less nothing is kept
 
 
 @click.command()
@@ -46,7 +47,7 @@ _MIN_SCORE, _MIN_SIZE = 0.5, 32
 )
 @click.option(
     "--min-score",
-    type=click.FloatRange(0, 1),
+    type=click.FloatRange(_FLOOR, 1),
     default=_MIN_SCORE,
     show_default=True,
     help="The least score of an instance.",
@@ -127,7 +128,8 @@ def prepare(
     if finder:
         manifest = _find_instances(manifest, finder, min_score, min_size)
     if output or not shards:  # shards have the manifest beside them
-        target = output or Path("manifests") / f"{folder.resolve().name}.csv"
+        # Of a manifest, in which instances are looked for, there is none called .csv.csv.
+        target = output or Path("manifests") / f"{folder.resolve().name.removesuffix('.csv')}.csv"
         manifest.save(target)
         click.echo(f"manifest: {target}")
         if finder:

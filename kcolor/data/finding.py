@@ -5,6 +5,7 @@ Which of them are instances is decided by rules, so that these can be changed wi
 
 import math
 import os
+import warnings
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -140,10 +141,10 @@ def _look(root: Path, detector: Detector, some: Sequence[Candidate]) -> list[_Se
 def _look_at(root: Path, detector: Detector, candidate: Candidate) -> _Seen:
     try:
         rgb = upright(root / candidate.path, detector.side)
-    except OSError as error:
+    except (OSError, MemoryError) as error:
         # As in the survey: what the system says is no fact about the photo, and it is asked again next time.
-        changed = candidate.mtime_ns if error.errno is None else gathered.NEVER_REUSED
-        return _Seen(candidate.path, candidate.size, changed, [])
+        own = isinstance(error, OSError) and error.errno is None
+        return _Seen(candidate.path, candidate.size, candidate.mtime_ns if own else gathered.NEVER_REUSED, [])
     except Exception:  # a damaged picture can make Pillow raise almost anything, and training tells of it
         return _Seen(*candidate, [])
     detections = [_rounded(each) for each in detector.find(rgb) if each.score >= FLOOR]
@@ -162,7 +163,7 @@ def upright(path: Path, side: int) -> np.ndarray:
     Raises:
         Exception: It cannot be read.
     """
-    with Image.open(path, formats=photo.FORMATS) as image:
+    with warnings.catch_warnings(action="ignore"), Image.open(path, formats=photo.FORMATS) as image:
         image.draft("RGB", (side, side))
         turned = _UPRIGHT.get(orientation_of(image))
         rgb = image.convert("RGB")

@@ -27,6 +27,7 @@ __all__ = ["SPLITS", "Manifest", "Photo", "assign_splits", "check_splits", "prep
 
 MANIFEST_VERSION = 2
 WITH_INSTANCES = 3  # the version of those in which instances were looked for; the others stay what they were
+LOOKED_BY = frozenset({"detector", "sha256", "min_score", "min_size"})  # what is said of how they were looked for
 MANIFEST_MARK = "# kcolor manifest "
 
 
@@ -394,6 +395,11 @@ def _read_header(file: BinaryIO, path: Path) -> dict[str, Any]:
         raise DataError(
             f"{path} is a manifest of version {header['version']}, this program reads versions {MANIFEST_VERSION} and "
             f"{WITH_INSTANCES}: write it anew with `kcolor prepare`"
+        )
+    rules = header.get("instances", dict.fromkeys(LOOKED_BY))
+    if not isinstance(rules, dict) or not rules.keys() >= LOOKED_BY:
+        raise DataError(
+            f"{path}, line 1: instances without {', '.join(sorted(LOOKED_BY))}: write it anew with `kcolor prepare`"
         )
     expected = ",".join(rowfile.WITH_INSTANCES if "instances" in header else rowfile.COLUMNS)
     if "root" not in header or columns.rstrip("\r\n") != expected:

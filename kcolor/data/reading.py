@@ -110,6 +110,19 @@ def check(
     return kept, left_out, hashes
 
 
+def trained_on(manifest: Manifest, root: Path, photos: Sequence[Photo]) -> int:
+    """How many of some photos a manifest has in its train split: the same files, whatever else is said of them.
+
+    Args:
+        manifest: Of a run.
+        root: Where the photos' paths start from, absolute.
+        photos: As another manifest may have them: of another split, with instances, or of a folder above or below.
+    """
+    judged = {os.path.join(root, each.path) for each in photos}  # noqa: PTH118 - many times as fast
+    trained = manifest.split("train").paths.below(os.path.join(manifest.root, ""))  # noqa: PTH118 - ends with a separator
+    return sum(path in judged for path in trained)
+
+
 def read(root: Path, photos: Sequence[Photo], size: int | None) -> Iterator[Read]:
     """Read photos ahead, in threads.
 

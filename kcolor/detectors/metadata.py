@@ -7,6 +7,7 @@ speaks of, such as lists of labels, are a ZIP archive behind it.
 import re
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def normalization(content: bytes) -> tuple[tuple[float, ...], tuple[float, ...]]
                 mean, deviation = _floats(table, _MEAN), _floats(table, _STD)
                 if {len(mean), len(deviation)} <= {1, 3} and min(deviation) > 0:
                     return mean, deviation
-    except (struct.error, IndexError, TypeError, ValueError):  # what is broken says nothing
+    except (struct.error, AttributeError, IndexError, TypeError, ValueError):  # what is broken says nothing
         pass
     return None
 
@@ -118,5 +119,5 @@ def _inside(path: Path) -> str:
             names = sorted(name for name in archive.namelist() if name.lower().endswith(".txt"))
             names.sort(key=lambda name: "label" not in name.lower())
             return archive.read(names[0]).decode("utf-8-sig") if names else ""
-    except (OSError, zipfile.BadZipFile, ValueError):
+    except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, ValueError):  # none, damaged, or with a password
         return ""

@@ -106,14 +106,13 @@ def find(model: Model, rgb: np.ndarray) -> list[Detection]:
     """
     boxes, classes, scores, count = _run(model)(_input(model, rgb))
     labels = dict(model.labels)
-    found: list[Detection] = []
-    for (top, left, bottom, right), number, score in zip(
-        boxes.reshape(-1, 4).tolist(), classes.reshape(-1).tolist(), scores.reshape(-1).tolist(), strict=True
-    ):
+    rows = np.concatenate([boxes.reshape(-1, 4), classes.reshape(-1, 1), scores.reshape(-1, 1)], axis=1)
+    rows = rows[: max(round(float(np.nan_to_num(count.reshape(-1)[0]))), 0)]
+    found = []
+    for top, left, bottom, right, number, score in rows[np.isfinite(rows).all(axis=1)].tolist():
         name = labels.get(round(number), f"class {round(number)}")
         found.append(Detection(name, min(max(score, 0.0), 1.0), left, top, right, bottom))
-    told = found[: round(float(count.reshape(-1)[0]))]
-    return [each for each in told if np.isfinite(each[1:]).all()]
+    return found
 
 
 def _input(model: Model, rgb: np.ndarray) -> np.ndarray:
