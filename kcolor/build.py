@@ -113,16 +113,42 @@ def shards_sha256(recipe: Recipe) -> str | None:
     return shards.load(folder).sha256 if shards.are_in(folder) else None
 
 
+def check(recipe: Recipe, manifest: Manifest, *, begins: bool = True) -> None:
+    """Make sure, before anything is made, that there is all that a recipe needs: photos, classes, published weights.
+
+    Args:
+        recipe: The recipe.
+        manifest: Its photos.
+        begins: As in `imagenet`; what another model needs to be begun with is `check_origin`'s to say.
+
+    Raises:
+        RecipeError, DataError: As `source`, `imagenet` and `class_count`.
+    """
+    source(recipe, manifest)
+    imagenet(recipe, begins=begins)
+    if begins:
+        class_count(recipe, len(manifest.classes))
+
+
 def class_count(recipe: Recipe, classes: int) -> int:
     """How many classes the class branch tells apart: as many as the photos have, or as the teacher; 0 without a branch.
 
     Args:
         recipe: The recipe.
         classes: The number of classes in the photos.
+
+    Raises:
+        RecipeError: The recipe classifies, and the photos have fewer than two classes.
     """
     if not recipe.classification.weight:
         return 0
-    return trunks.IMAGENET_CLASSES if recipe.classification.target == "teacher" else classes
+    number = trunks.IMAGENET_CLASSES if recipe.classification.target == "teacher" else classes
+    if number < 2:
+        raise RecipeError(
+            "classification.weight: the photos have no classes; put them in a folder a class, name a CSV with "
+            "--set data.labels=FILE, or do without (--set classification.weight=0)"
+        )
+    return number
 
 
 def generator(recipe: Recipe, classes: int) -> keras.Model:
@@ -133,14 +159,9 @@ def generator(recipe: Recipe, classes: int) -> keras.Model:
         classes: The number of classes in the photos.
 
     Raises:
-        RecipeError: The recipe classifies, and the photos have fewer than two classes.
+        RecipeError: As `class_count`.
     """
     network, number = recipe.network, class_count(recipe, classes)
-    if recipe.classification.weight and number < 2:
-        raise RecipeError(
-            "classification.weight: the photos have no classes; put them in a folder a class, name a CSV with "
-            "--set data.labels=FILE, or do without (--set classification.weight=0)"
-        )
     arguments: dict[str, Any] = {
         "size": recipe.data.size,
         "width": network.width,
@@ -275,16 +296,8 @@ def start_from(generator: keras.Model, origin: Colorizer, classes: Sequence[str]
 
 
 def critic(recipe: Recipe) -> keras.Model:
-    """The critic.
-
-    Raises:
-        RecipeError: The pictures are too small for so many strided blocks.
-    """
+    """The critic."""
     network = recipe.network
-    if recipe.data.size // 2**network.critic_strided < 3:
-        raise RecipeError(
-            f"network.critic_strided: pictures of {recipe.data.size} are too small for {network.critic_strided}"
-        )
     return networks.patchgan(
         recipe.data.size,
         width=network.critic_width,
@@ -313,7 +326,7 @@ def color_gan(recipe: Recipe, classes: int, steps: int) -> gan.ColorGAN:
         steps: Batches in the whole run, over which a falling learning rate falls.
 
     Raises:
-        RecipeError: As `generator`, `critic` and `imagenet`.
+        RecipeError: As `generator` and `imagenet`.
         DataError: As `kcolor.trunks.vgg16_teacher`.
     """
     keras.utils.set_random_seed(recipe.seed)

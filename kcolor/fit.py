@@ -95,8 +95,7 @@ def fit(
     """
     check_splits(manifest)
     # What is missing or does not fit is told of before anything is made.
-    build.source(chosen, manifest)
-    build.imagenet(chosen, begins=origin is None)
+    build.check(chosen, manifest, begins=origin is None)
     console = console or Console()
     task = cluster.read(os.environ.get("TF_CONFIG")) if together is None else None
     if task:

@@ -203,6 +203,11 @@ class Recipe(_Table):
                 raise ValueError("classification.weight: the class branch needs network.depth >= 4 and data.size >= 64")
         if classification.target == "teacher" and not classification.weight:
             raise ValueError("classification.target: a teacher has nobody to teach where classification.weight is 0")
+        if self.data.size // 2**network.critic_strided < 3:
+            raise ValueError(
+                f"network.critic_strided: pictures of data.size = {self.data.size} are too small for "
+                f"{network.critic_strided} critic blocks of stride 2"
+            )
         if self.optimizer.final_learning_rate > self.optimizer.learning_rate:
             raise ValueError("optimizer.final_learning_rate: must not be above optimizer.learning_rate")
         if self.objective.kind == "wgan-gp" and self.network.critic_batchnorm:

@@ -10,6 +10,7 @@ import click
 import pytest
 from made import colour
 
+from kcolor import recipe
 from kcolor.cli import cli
 
 ROOT = Path(__file__).parents[1]
@@ -60,6 +61,26 @@ def test_links_lead_somewhere():
     for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
         for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_the_table_of_recipes_has_their_values():
+    table = README[README.index("| `gan` |") :].partition("\n\n")[0]
+    rows = [
+        [cell.strip(" `") for cell in line.split(" | ")] for line in table.strip("|").replace("|\n|", "\n").splitlines()
+    ]
+    assert sorted(row[0] for row in rows) == sorted(path.stem for path in recipe.bundled())
+    rate = ""
+    for name, objective, reconstruction, classification, optimizer in rows:
+        made = recipe.load(recipe.find(name))
+        rate = rate if optimizer == "the same" else optimizer
+        told = re.match(r"([\d.]+) x ", objective)
+        assert (name, float(told[1]) if told else 1.0) == (name, made.objective.weight)
+        assert reconstruction == f"{made.reconstruction.weight:g} x {made.reconstruction.kind.upper()}"
+        told = re.match(r"([\d.]+) x ", classification)
+        assert (name, float(told[1]) if told else 0.0) == (name, made.classification.weight)
+        told = re.fullmatch(r"(Adam|RMSprop) (\S+)(?:, by cosine to (\S+))?", rate)
+        values = [told[1].lower(), float(told[2]), float(told[3] or 0)]
+        assert [made.optimizer.kind, made.optimizer.learning_rate, made.optimizer.final_learning_rate] == values
 
 
 def test_the_library_example_runs():

@@ -80,8 +80,10 @@ def test_a_teachers_classes_are_not_taken_for_the_photos(taught, tmp_path):
 
 
 def test_it_is_exported_as_any_other(taught, here, tmp_path):
-    said, _ = here("export", taught.path, "--tflite", "--precision", "float32", "-o", "out", cwd=tmp_path)
-    assert "Delta E from Keras 0," in said
+    formats = ["--saved-model", "--tflite", "--precision", "float32"]
+    said, _ = here("export", taught.path, *formats, "-o", "out", cwd=tmp_path)
+    assert said.count("Delta E from Keras 0,") == 3  # photo to photo, too
+    assert (tmp_path / "out" / "taught" / "1" / "saved_model.pb").is_file()
     lite = Colorizer.load(tmp_path / "out" / "taught" / "taught.float32.tflite")
     l = np.random.default_rng(0).uniform(-1, 1, (1, 32, 32, 1)).astype(np.float32)
     for name, value in Colorizer.load(taught.path).outputs(l).items():

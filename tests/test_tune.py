@@ -18,7 +18,7 @@ from rich.console import Console
 
 from kcolor import recipe
 from kcolor.data import manifest
-from kcolor.errors import RunError
+from kcolor.errors import KcolorError, RunError
 from kcolor.run import Run
 from kcolor.tune import attempt, report, space, study
 from kcolor.tune.telling import Telling, outcome
@@ -141,10 +141,9 @@ def test_another_recipe_or_space_is_refused(done, capsys, monkeypatch, tmp_path)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_trial_too_and_says_how_to_go_on(photos, tmp_path, signum):
-    spaces = tmp_path / "rates.toml"
-    spaces.write_text(RATES)
-    process = begin(words(photos, spaces, "--trials", 2, "-o", "stopped"), tmp_path)
+def test_a_signal_ends_the_trial_too_and_says_how_to_go_on(tmp_path, signum):
+    opened(tmp_path, RATES, name="stopped")
+    process = begin(words(tmp_path / "photos", tmp_path / "space.toml", "--trials", 2, "-o", "stopped"), tmp_path)
     until((tmp_path / "stopped" / "trials" / "0000.log").exists, process)
     process.send_signal(signum)
     said, _ = process.communicate(timeout=200)
@@ -178,7 +177,7 @@ def quiet(objectives=("delta_e_2000",), trials: int = 1) -> Telling:
     return Telling(Console(quiet=True), objectives, trials)
 
 
-def test_values_that_do_not_go_together_are_a_failed_trial(tmp_path):
+def test_values_that_do_not_go_together_are_a_failed_trial(tmp_path, capsys, monkeypatch):
     text = 'objective = "psnr"\n[space]\n"network.depth" = [5, 6]\n"data.size" = [32, 64]'
     begun = opened(tmp_path, text)
     begun.record.enqueue_trial({"network.depth": 6, "data.size": 32})
@@ -188,6 +187,47 @@ def test_values_that_do_not_go_together_are_a_failed_trial(tmp_path):
     assert "data.size: 32 is no multiple of 64, as network.depth = 6 needs" in trial.user_attrs["reason"]
     assert report.write(begun) == []
     assert "no multiple of 64" in (begun.path / report.PAGE).read_text()
+    arguments = words(tmp_path / "photos", tmp_path / "space.toml", "--trials", 1, "-o", begun.path)
+    said, told = Here(capsys, monkeypatch)(*arguments, cwd=tmp_path, status=2)
+    assert "failed: trial 0: data.size: 32 is no multiple of 64" in " ".join(said.split())
+    assert "none of 1 trials could be measured" in mistake(told)
+
+
+@pytest.mark.parametrize(
+    ("space_of", "change", "told"),
+    [
+        ('"classification.target" = ["labels", "teacher"]', "classification.weight=0.1", "needs ImageNet's VGG-16"),
+        ('"objective.weight" = [1.0, 2.0]', "classification.weight=0.1", "the photos have no classes"),
+        ('"data.instances" = [0.0, 0.5]', "seed=0", "nobody has looked for instances in these photos"),
+    ],
+    ids=["weights", "classes", "instances"],
+)
+def test_what_trials_would_lack_is_said_before_there_is_a_study(tmp_path, cache, space_of, change, told):
+    names = [f"{'' if 'no classes' in told else f'{i % 2}/'}{i}.png" for i in range(8)]
+    fill(tmp_path / "photos", names)
+    text = f'objective = "psnr"\n[space]\n{space_of}'
+    with pytest.raises(KcolorError, match=told):
+        opened(tmp_path, text, "data.size=64", change)
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_directory_may_be_renamed(tmp_path):
+    begun = opened(tmp_path, RATES, name="a {study}")
+    trial, lock = study._claim(begun, 1)
+    lock.release()
+    begun.path.rename(tmp_path / "other")
+    again, lock = study._claim(opened(tmp_path, RATES, name="other"), 1)
+    lock.release()
+    assert (again.number, again.params) == (trial.number, trial.params)
+
+
+def test_trials_of_pictures_of_other_sizes_are_not_held_against_each_other(tmp_path):
+    text = 'objective = "psnr"\n[space]\n"data.size" = [32, 64]'
+    begun = opened(tmp_path, text)
+    assert begun.pruner is None
+    report.write(begun)
+    assert "none: the networks' pictures differ" in (begun.path / report.PAGE).read_text().replace("&#39;", "'")
+    assert opened(tmp_path, RATES, name="rates").pruner is not None
 
 
 def test_a_process_that_is_killed_is_a_failed_trial_and_one_that_is_stopped_is_not(tmp_path):

@@ -112,6 +112,15 @@ def test_the_space_of_the_documentation_holds_the_recipe(load):
             HEAD + '"network.depth" = [6, 9]',
             "network.depth = 9: data.size: 128 is no multiple of 512",
         ),
+        (
+            HEAD + '"data.size" = { low = 128, high = 256 }',
+            "data.size: 129 is no multiple of 128, as network.depth = 7 needs",
+        ),
+        (
+            HEAD + '"network.critic_strided" = [3, 6]',
+            "network.critic_strided: pictures of data.size = 128 are too small for 6",
+        ),
+        (HEAD + '"train.validation_photos" = [10, 0]', "train.validation_photos: says which photos there are"),
         (HEAD + '"data.split" = [[0.8, 0.1, 0.1], [0.7, 0.2, 0.1]]', "data.split: says which photos there are"),
     ],
 )
@@ -120,6 +129,13 @@ def test_bad_spaces_are_refused_in_one_line(load, text, told):
         load(text)
     (line,) = str(caught.value).splitlines()
     assert line.partition("space.toml: ")[2].startswith(told)
+
+
+def test_a_teacher_s_classes_are_no_objective(load):
+    text = 'objective = "top_1"\n[space]\n"objective.weight" = [0.1, 1.0]'
+    with pytest.raises(RecipeError, match=r"which a teacher's are not; --set classification\.target=labels"):
+        load(text, "chromagan")
+    assert load(text, "chromagan", "classification.target=labels").objectives == ["top_1"]
 
 
 def test_what_validation_says_of_an_objective():

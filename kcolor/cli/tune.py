@@ -82,6 +82,11 @@ def tune(
     for recipe_file in best:
         click.echo(f"recipe: {recipe_file}")
     click.echo(f"table: {path / report.TABLE}\npage: {path / report.PAGE}")
+    if not best and not others:
+        raise KcolorError(
+            f"{path}: none of {trials} trials could be measured, for the reasons above; mend that, and go on with more "
+            f"--trials, or begin another study with -o"
+        )
 
 
 def _table(opened: "Study") -> Any:

@@ -78,3 +78,9 @@ def check(objectives: Sequence[str], chosen: Recipe, keys: Sequence[str], where:
                 )
         if key.startswith("top_") and not chosen.classification.weight and "classification.weight" not in keys:
             raise RecipeError(f"{where}: objective {key} needs a class branch; --set classification.weight=0.003")
+        taught = chosen.classification.target == "teacher" and "classification.target" not in keys
+        if key.startswith("top_") and taught:
+            raise RecipeError(
+                f"{where}: objective {key} is of the photos' own classes, which a teacher's are not; "
+                "--set classification.target=labels"
+            )

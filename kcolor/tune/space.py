@@ -20,8 +20,9 @@ from kcolor.tune import objective
 _KEYS = ("objective", "space")
 _RANGE = ("low", "high", "step", "log")
 
-# All trials are of the same photos, in the same splits.
+# All trials are of the same photos, in the same splits, and judged on the same of them.
 _OF_THE_PHOTOS = ("data.folder", "data.include", "data.labels", "data.min_size", "data.drop_toned", "data.split")
+_OF_THE_JUDGED = "train.validation_photos"
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,9 @@ class Range:
     log: bool = False
 
     def samples(self) -> list[Any]:
-        """Values by which the range is checked: its ends."""
+        """Values by which the range is checked: its ends, and the second whole number, as ends are often multiples."""
+        if isinstance(self.low, int) and isinstance(self.high, int) and not self.log:
+            return sorted({self.low, self.low + int(self.step or 1), self.high})
         return [self.low, self.high]
 
     def draw(self, trial: optuna.Trial) -> None:
@@ -206,7 +209,7 @@ def _entries(table: Mapping[str, Any], prefix: str, path: Path) -> Iterator[tupl
 
 
 def _axis(key: str, said: Any, chosen: Recipe, path: Path) -> Range | Choice:
-    if key in _OF_THE_PHOTOS:
+    if key in (*_OF_THE_PHOTOS, _OF_THE_JUDGED):
         raise RecipeError(f"{path}: {key}: says which photos there are, and all trials are of the same; use --set")
     tree: Any = chosen.model_dump(mode="json")
     *tables, _ = key.split(".")

@@ -24,6 +24,7 @@ from optuna.trial import TrialState
 from kcolor import evaluation, files, recipe, weights
 from kcolor.data.manifest import Manifest, check_splits
 from kcolor.errors import RecipeError, RunError
+from kcolor.quiet import quiet_import
 from kcolor.recipe import Recipe
 from kcolor.run import Run
 from kcolor.tune import objective
@@ -36,6 +37,9 @@ STUDIES = Path("studies")
 
 # Trials whose values are drawn at random before TPE has something to go by; half of Optuna's, as trials are dear.
 _AT_RANDOM = 5
+
+# What validation in training is of; the evaluation at the end has its own size, the same for all.
+_OF_VALIDATION = ("data.size", "data.crop")
 
 _LOOK = 0.5  # seconds between two looks at a run's history
 
@@ -114,13 +118,18 @@ def open_(
     kept = path / "manifest.csv"
     manifest = Manifest.load(kept) if kept.exists() and not _moved(path, chosen) else survey()
     check_splits(manifest)
+    if not kept.exists():
+        _check_needs(chosen, space, manifest)
     with _clear_line(path, storage):
         database = _storage(storage) if storage else None
     with _alone(path):
         with _clear_line(path, storage):
+            kept_in = database or _own_storage(path / "study.db")
+            # The directory may have been renamed, and its database has one study.
+            known_as = [] if database else optuna.get_all_study_names(kept_in)
             record = optuna.create_study(
-                study_name=path.absolute().name,
-                storage=database or _own_storage(path / "study.db"),
+                study_name=known_as[0] if known_as else path.absolute().name,
+                storage=kept_in,
                 directions=[objective.direction(key) for key in space.objectives],
                 # Asked apart from the study: Optuna's would show the sampler only the trials of one Hyperband bracket.
                 pruner=optuna.pruners.NopPruner(),
@@ -176,9 +185,29 @@ def _clear_line(path: Path, url: str | None) -> Iterator[None]:
         raise RunError(f"{where}: the study cannot be read or written ({told})") from error
 
 
+def _check_needs(chosen: Recipe, space: Space, manifest: Manifest) -> None:
+    """Make sure, before there is a study, that there is what the recipe and each value of the space need.
+
+    Raises:
+        RecipeError, DataError: As `kcolor.build.check`.
+    """
+    with quiet_import():
+        from kcolor import build  # here, as a study that is done only reports, and quickly
+
+    for values in ({}, *({axis.key: value} for axis in space.axes for value in axis.samples())):
+        try:
+            varied = recipe.changed(chosen, values, "")
+        except RecipeError:  # right beside another value of the space, or nowhere
+            continue
+        build.check(varied, manifest)
+
+
 def _pruner(chosen: Recipe, space: Space) -> optuna.pruners.BasePruner | None:
-    """Hyperband (Li et al., JMLR 18, 2018), by epochs; of two objectives it knows nothing."""
-    if len(space.objectives) > 1:
+    """Hyperband (Li et al., JMLR 18, 2018), by epochs, unless there is nothing to compare trials by after an epoch.
+
+    Of two objectives it knows nothing; and figures of pictures of another size, or cut otherwise, are other figures.
+    """
+    if len(space.objectives) > 1 or any(axis.key in _OF_VALIDATION for axis in space.axes):
         return None
     epochs = [axis.samples() for axis in space.axes if axis.key == "train.epochs"]
     most = max(epochs[0]) if epochs else chosen.train.epochs
