@@ -27,6 +27,7 @@ COMMANDS = sorted(
             ROOT / "docs" / "evaluation.md",
             ROOT / "docs" / "paper.md",
             ROOT / "docs" / "scale.md",
+            ROOT / "docs" / "training.md",
             ROOT / "docs" / "tuning.md",
             ROOT / "docs" / "models" / "small.md",
             ROOT / "exports" / "README.md",
