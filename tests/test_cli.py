@@ -30,7 +30,7 @@ def test_version_and_help(tmp_path):
 def test_recipes(tmp_path):
     said, _ = kcolor("recipes", cwd=tmp_path)
     names = [line.split()[0] for line in said.splitlines()]
-    assert names == ["gan", "gan-class", "quickstart", "small", "wgan", "wgan-clip"]
+    assert names == ["chromagan", "gan", "gan-class", "quickstart", "small", "wgan", "wgan-clip"]
     assert all(len(line.split()) > 5 for line in said.splitlines())
 
 
@@ -63,7 +63,7 @@ def test_dry_run_without_photos(tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["fit", "wgam"], "wgam: no such recipe; give a .toml file or one of gan, gan-class"),
+        (["fit", "wgam"], "wgam: no such recipe; give a .toml file or one of chromagan, gan, gan-class"),
         (["fit", "gan", "--set", "train.epoch=5"], "train.epoch: no such key"),
         (["fit", "gan"], "no photos named; add --data DIR"),
         (["fit", "gan", "--data", "nowhere"], "nowhere is not a folder"),
