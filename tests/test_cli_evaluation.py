@@ -314,10 +314,11 @@ def test_compare_an_evaluation_that_is_damaged(here, work, tmp_path):
 def test_weights_are_listed(cache, tmp_path):
     said, told = kcolor("weights", cwd=tmp_path)
     assert told == ""
-    first, second = (part.splitlines() for part in re.split(r"\n(?=\S)", said.strip()))
-    assert (first[0], second[0]) == ("inception: absent", "vgg16: absent")
-    inception, vgg16 = ({line.split()[0]: line.split(None, 1)[1] for line in part[1:]} for part in (first, second))
+    parts = [part.splitlines() for part in re.split(r"\n(?=\S)", said.strip())]
+    assert [part[0] for part in parts] == ["inception: absent", "vgg16: absent", "vgg16-imagenet: absent"]
+    inception, vgg16, imagenet = ({line.split()[0]: line.split(None, 1)[1] for line in part[1:]} for part in parts)
     assert (inception["for"], vgg16["for"]) == ("FID", "LPIPS")
+    assert "chromagan" in imagenet["for"]
     assert inception["from"] == "http://download.tensorflow.org/models/image/imagenet/inception-2015-12-05.tgz"
     assert vgg16["from"] == "https://huggingface.co/timm/vgg16.tv_in1k/resolve/main/model.safetensors"
     assert (inception["licence"], vgg16["licence"]) == ("Apache-2.0", "BSD-3-Clause")

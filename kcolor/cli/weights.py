@@ -42,10 +42,10 @@ def weights(context: click.Context) -> None:
 
 
 @weights.command()
-@click.argument("names", metavar="[inception] [vgg16] [vgg16-imagenet]", nargs=-1, type=click.Choice(WEIGHTS))
+@click.argument("names", metavar="[NAME]...", nargs=-1, type=click.Choice(WEIGHTS))
 @click.option("--url", help="Another place to fetch the one that is named from; what comes must have the same hash.")
 def fetch(names: tuple[str, ...], url: str | None) -> None:
-    """Download what is not here yet, going on where an interrupted download stopped."""
+    """Download each NAME that `kcolor weights` lists, or all, going on where an interrupted download stopped."""
     from kcolor import weights as verb
 
     if url and len(names) != 1:
