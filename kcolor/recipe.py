@@ -182,6 +182,15 @@ class Recipe(_Table):
     optimizer: Annotated[Adam | RMSprop, Field(discriminator="kind")] = Adam()
     train: Train = Train()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_the_first_kind(cls, tree: Any) -> Any:
+        """A table that names no kind is of the first one, as in cards and runs from before there were others."""
+        if not isinstance(tree, Mapping):
+            return tree
+        told = {name: kind for name, kind in KINDS.items() if isinstance(tree.get(name), Mapping)}
+        return {**tree, **{name: {"kind": kind, **tree[name]} for name, kind in told.items()}}
+
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":
         network, classification = self.network, self.classification
@@ -368,15 +377,12 @@ def _assign(tree: dict[str, Any], keys: list[str], value: Any) -> None:
         tree = tree.setdefault(name, {})
         if not isinstance(tree, dict):
             raise RecipeError(f"--set {'.'.join(keys)}: {'.'.join(tables[: depth + 1])} is a key, not a table")
-    if last == "kind" and tree.get("kind") != value and len(tables) == 1 and tables[0] in KINDS:
+    if last == "kind" and len(tables) == 1 and tables[0] in KINDS and tree.get("kind", KINDS[tables[0]]) != value:
         tree.clear()
     tree[last] = value
 
 
 def _validate(tree: dict[str, Any], where: str) -> Recipe:
-    for name, kind in KINDS.items():
-        if isinstance(tree.get(name), dict):
-            tree[name].setdefault("kind", kind)
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:

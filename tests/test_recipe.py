@@ -423,3 +423,15 @@ def test_which_keys_there_are_depends_on_the_kinds():
     assert [recipe.is_whole(key) for key in ("data.crop", "objective.clip", "train.best_by", "data.include")] == [
         False
     ] * 4
+
+
+def test_a_table_without_a_kind_is_of_the_first_one(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("[network]\nwidth = 8\n[objective]\nweight = 0.5\n")
+    mine = recipe.load(path, ["objective.kind=cgan", "network.kind=unet"])
+    assert (mine.network.width, mine.objective.weight) == (8, 0.5)
+    # As a model's card has it, whatever it was written by.
+    told = mine.model_dump(mode="json")
+    for name in ("network", "objective", "optimizer"):
+        del told[name]["kind"]
+    assert recipe.Recipe.model_validate(told) == mine
