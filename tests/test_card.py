@@ -10,6 +10,8 @@ import pytest
 
 from kcolor import __version__, card, export, files, recipe
 from kcolor.colorizer import Colorizer, load_generator
+from kcolor.export import half as half_export
+from kcolor.export import photographs
 
 
 @pytest.fixture(scope="module")
@@ -18,8 +20,8 @@ def half(finished, tmp_path_factory):
     folder = tmp_path_factory.mktemp("exports") / "tiny"
     about = card.of(finished.generator)
     generator = load_generator(finished.path)
-    target = export.half.target(generator, "tiny", about)
-    export.export(generator, folder, [target], export.photographs.find(finished.path), source="a test")
+    target = half_export.target(generator, "tiny", about)
+    export.export(generator, folder, [target], photographs.find(finished.path), source="a test")
     return folder / "tiny.keras"
 
 
