@@ -246,14 +246,23 @@ def load(path: Path, changes: Iterable[str] = ()) -> Recipe:
     Raises:
         RecipeError: The file cannot be read, or a key, a type or a value is wrong; all such mistakes in one line each.
     """
+    tree = tables(path)
+    _validate(tree, str(path))
+    return _change(tree, changes, f"{path} with --set")
+
+
+def tables(path: Path) -> dict[str, Any]:
+    """What a TOML file says.
+
+    Raises:
+        RecipeError: It cannot be read, or is none.
+    """
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path}: not TOML: {error}") from error
-    _validate(tree, str(path))
-    return _change(tree, changes, f"{path} with --set")
 
 
 def default(changes: Iterable[str] = ()) -> Recipe:
@@ -317,7 +326,7 @@ def find(name: str) -> Path:
     if path.is_file():
         return path
     raise RecipeError(
-        f"{name}: no such recipe; give a .toml file or one of {', '.join(known)}{_nearest(path.stem, known)}"
+        f"{name}: no such recipe; give a .toml file or one of {', '.join(known)}{nearest(path.stem, known)}"
     )
 
 
@@ -398,14 +407,14 @@ def _explain(mistake: Any, tree: Mapping[str, Any]) -> str:
     key = ".".join(path)
     if mistake["type"] == "extra_forbidden":
         siblings = _keys_beside(path, tree)
-        return f"{key}: no such key; allowed here: {', '.join(siblings)}{_nearest(path[-1], siblings)}"
+        return f"{key}: no such key; allowed here: {', '.join(siblings)}{nearest(path[-1], siblings)}"
     if mistake["type"] == "value_error":
         return str(mistake["ctx"]["error"])
     if mistake["type"] in ("union_tag_invalid", "union_tag_not_found"):
         allowed = [tag.strip(" '") for tag in mistake["ctx"].get("expected_tags", "").split(",") if tag]
         given = tree.get(path[0], {}).get("kind", "missing") if isinstance(tree.get(path[0]), dict) else "missing"
         choice = f"; allowed: {', '.join(allowed)}" if allowed else ""
-        return f"{key}.kind: {json.dumps(given, default=str)} is not a kind{choice}{_nearest(str(given), allowed)}"
+        return f"{key}.kind: {json.dumps(given, default=str)} is not a kind{choice}{nearest(str(given), allowed)}"
     message = mistake["msg"][0].lower() + mistake["msg"][1:]
     return f"{key}: {message}, not {json.dumps(mistake['input'], default=str)}"
 
@@ -421,6 +430,7 @@ def _keys_beside(path: list[str], tree: Mapping[str, Any]) -> list[str]:
     return list(table.model_fields)
 
 
-def _nearest(name: str, names: Iterable[str]) -> str:
+def nearest(name: str, names: Iterable[str]) -> str:
+    """What somebody may have meant who wrote a name that is none, in brackets; "" if none is near."""
     close = difflib.get_close_matches(name, list(names), n=1)
     return f" (did you mean {close[0]}?)" if close else ""

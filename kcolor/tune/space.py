@@ -1,10 +1,8 @@
 """What a study varies: a TOML file of ranges and choices for keys of a recipe, checked before anything is trained."""
 
-import difflib
 import itertools
 import json
 import math
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,15 +154,12 @@ def load(path: Path, chosen: Recipe) -> Space:
     Raises:
         RecipeError: The file cannot be read, or something in it is not allowed; one line.
     """
-    try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{path}: not TOML: {error}") from error
+    tree = recipe.tables(path)
     for key in tree:
         if key not in _KEYS:
-            raise RecipeError(f"{path}: {key}: no such key; allowed here: {', '.join(_KEYS)}{_nearest(key, _KEYS)}")
+            raise RecipeError(
+                f"{path}: {key}: no such key; allowed here: {', '.join(_KEYS)}{recipe.nearest(key, _KEYS)}"
+            )
     if not isinstance(tree.get("space"), dict) or not tree["space"]:
         raise RecipeError(f'{path}: names nothing to vary; under [space] write such as "objective.weight" = [0.1, 1.0]')
     objectives = _objectives(tree.get("objective"), path)
@@ -189,7 +184,7 @@ def _objectives(said: Any, path: Path) -> list[str]:
         raise RecipeError(f"{path}: objective: name one figure of the evaluation, or a list of two: {allowed}")
     for key in told:
         if key not in objective.ALLOWED:
-            near = _nearest(key, objective.ALLOWED)
+            near = recipe.nearest(key, objective.ALLOWED)
             raise RecipeError(f"{path}: objective: {json.dumps(key)} is none of {allowed}{near}")
     if len(set(told)) < len(told):
         raise RecipeError(f"{path}: objective: {told[0]} twice; name another second one, or one alone")
@@ -313,8 +308,3 @@ def _at(tree: Mapping[str, Any], key: str) -> Any:
     for name in key.split("."):
         value = value[name]
     return value
-
-
-def _nearest(name: str, names: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, list(names), n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
